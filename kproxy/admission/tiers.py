@@ -1,0 +1,47 @@
+"""A tier's name in, the numbers it stands for out (contract section 11).
+
+`None` is "no limit of ours" everywhere. The numbers are what limits and quotas are built from;
+this file counts nothing itself.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from kproxy.money import nanos
+
+__all__ = ["TIERS", "Tier"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """What an account may use.
+
+    `overage_price` is nano-dollars per million tokens beyond the month's; None means that the
+    month's tokens are a hard end (429 `insufficient_quota`). `trial_credit` is nano-dollars of use
+    on the operator's provider keys. `paid` opens the paid plugins (contract section 9).
+    """
+
+    name: str
+    requests_per_minute: int | None
+    burst: int | None  # requests at once
+    tokens_per_month: int | None
+    overage_price: int | None
+    trial_credit: int
+    paid: bool
+
+
+def _table(*tiers: Tier) -> Mapping[str, Tier]:
+    return MappingProxyType({tier.name: tier for tier in tiers})
+
+
+TIERS: Mapping[str, Tier] = _table(
+    Tier("free", 60, 5, 100_000, None, nanos(5), paid=False),
+    Tier("team", 600, 50, 10_000_000, nanos("0.40"), 0, paid=True),
+    Tier("business", 3_000, 250, 50_000_000, nanos("0.30"), 0, paid=True),
+    # The seed leaves enterprise to a contract with the customer, so no number is ours to invent.
+    Tier("enterprise", None, None, None, None, 0, paid=True),
+    # For a sidecar: one application, whose own limits are its provider's.
+    Tier("unlimited", None, None, None, None, 0, paid=True),
+)
+"""The five tiers by name, read only."""

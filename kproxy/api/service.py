@@ -1,0 +1,40 @@
+"""What every handler stands on: one frozen value, made by the composition root."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from kproxy.admission.identity import Caller, bearer, identify
+from kproxy.admission.keys import KeyRecord
+from kproxy.catalog.load import Catalog, Price
+from kproxy.downstream.exchange import Exchange
+from kproxy.routing.plan import Timeouts
+from kproxy.schema.jsonlimits import JsonLimits
+from kproxy.telemetry.metrics import Metrics
+from kproxy.transport.timers import Timers
+from kproxy.upstream.endpoint import Endpoint
+
+__all__ = ["Service"]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """`unix_now` is the wall clock in seconds; `ready` says whether new work is welcome.
+
+    `heartbeat` is in seconds; `reference` is what savings are measured against.
+    """
+
+    catalog: Catalog
+    endpoints: Mapping[str, Endpoint]
+    lookup: Callable[[bytes], KeyRecord | None]
+    unix_now: Callable[[], float]
+    ready: Callable[[], bool]
+    timeouts: Timeouts
+    heartbeat: float
+    json_limits: JsonLimits
+    reference: Price | None
+    metrics: Metrics
+    timers: Timers
+
+    def identify(self, exchange: Exchange) -> Caller:
+        """Who is calling. Raises Rejected 401."""
+        return identify(bearer(exchange.head.headers), self.lookup, self.unix_now())

@@ -1,0 +1,295 @@
+"""The composition root: a `Config` in, a serving process until a signal ends it.
+
+Builds every room from narrow parameters, owns the outermost nursery, and takes everything down in
+order: not ready, no new connections, exchanges finish within the drain time, then the rest is cut.
+"""
+
+import gc
+import resource
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import trio
+
+from kproxy.admission.keys import KeyRecord
+from kproxy.api.routes import Router
+from kproxy.api.service import Service
+from kproxy.catalog.load import Capability, Catalog, Model, Price, Provider, load_packaged
+from kproxy.config import Address, Config, ModelConfig, PriceConfig, ProviderConfig
+from kproxy.dialect.openai import OpenAI
+from kproxy.downstream.connection import ConnectionParams
+from kproxy.downstream.exchange import BodyLimits
+from kproxy.downstream.listener import Listener, ListenerParams
+from kproxy.errors import KproxyError
+from kproxy.routing.plan import Timeouts
+from kproxy.schema.jsonlimits import JsonLimits
+from kproxy.sim.serve import serve as serve_sim
+from kproxy.store.keystore import KeyStore, open_keystore
+from kproxy.telemetry.metrics import Metrics
+from kproxy.transport.accept import AcceptLimits, open_listeners
+from kproxy.transport.dial import Dial, Origin, dialler, tls_context
+from kproxy.transport.hub import Hub
+from kproxy.transport.pool import Pool, PoolParams
+from kproxy.upstream.endpoint import AnswerLimits, Endpoint, request_prefix
+from kproxy.wire.limits import H1Limits
+
+__all__ = ["Started", "serve"]
+
+SIM_HOST = "127.0.0.1"
+
+
+class CannotStart(KproxyError):
+    """Something of the machine is not to be had: an address in use, a name that is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What `serve` tells once it answers: where, and a key that is never shown again."""
+
+    addresses: tuple[Address, ...]
+    first_key: str | None
+    models: tuple[str, ...]
+    simulated: bool
+
+
+async def serve(config: Config, announce: Callable[[Started], None]) -> None:
+    """Serve until SIGTERM or SIGINT and the drain that follows; a second signal ends it now.
+
+    Raises KproxyError where it cannot start. `announce` is called once, when requests are answered.
+    """
+    with ExitStack() as stack:
+        listeners = _listen(stack, config.listen)
+        store = open_keystore(config.data_dir)
+        stack.callback(store.close)
+        _more_descriptors()
+        await _run(config, store, listeners, announce)
+
+
+async def _run(
+    config: Config,
+    store: KeyStore,
+    listeners: Sequence[socket.socket],
+    announce: Callable[[Started], None],
+) -> None:
+    hub = Hub()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(hub.run)
+        endpoints = await _endpoints(config, hub, nursery)
+        catalog = build_catalog(config)
+        draining = trio.Event()
+        service = build_service(config, catalog, endpoints, store, hub, draining)
+        listener = Listener(hub, listeners, Router(service), _listener_params(config))
+        _watch(service.metrics, listener, hub)
+        await nursery.start(_until_signal, listener, draining, config.drain_timeout)
+        addresses = tuple(Address(*one.getsockname()[:2]) for one in listeners)
+        await nursery.start(listener.serve)
+        gc.collect()
+        gc.freeze()  # what lives from here to the end need not be looked at again
+        announce(_started(config, catalog, addresses, store.first_key(time.time())))
+        await listener.wait_over()
+        nursery.cancel_scope.cancel()
+    for endpoint in endpoints.values():
+        endpoint.pool.close()
+    hub.close()
+
+
+def _started(
+    config: Config,
+    catalog: Catalog,
+    addresses: tuple[Address, ...],
+    first: tuple[KeyRecord, str] | None,
+) -> Started:
+    return Started(
+        addresses=addresses,
+        first_key=None if first is None else first[1],
+        models=tuple(dict.fromkeys(model.id for model in catalog.models if model.enabled)),
+        simulated=all(given.dialect == "sim" for given in config.providers.values()),
+    )
+
+
+async def _until_signal(
+    listener: Listener,
+    draining: trio.Event,
+    patience: float,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Drain at the first SIGTERM or SIGINT; cut at the second, or when the patience is over."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        await anext(signals)
+        draining.set()
+        listener.drain()
+        with trio.move_on_after(patience):
+            await anext(signals)
+        listener.cut()
+
+
+def build_catalog(config: Config) -> Catalog:
+    """The packaged catalog as far as its providers are configured, under the operator's rows."""
+    packaged = load_packaged()
+    facts = [_facts(packaged, slug, given) for slug, given in config.providers.items()]
+    rows = [_model(packaged, row) for row in config.models]
+    return packaged.at_providers(config.providers).with_models(rows, facts)
+
+
+def _facts(packaged: Catalog, slug: str, given: ProviderConfig) -> Provider:
+    known = packaged.provider(slug)
+    return Provider(
+        slug=slug,
+        display=given.display or known.display,
+        may_train=known.may_train if given.may_train is None else given.may_train,
+        zdr=known.zdr if given.zdr is None else given.zdr,
+        any_models=given.models == "any",
+    )
+
+
+def _model(packaged: Catalog, row: ModelConfig) -> Model:
+    known = packaged.pinned(f"{row.provider}/{row.id}") or Model(
+        row.id, row.provider, row.upstream, price=None
+    )
+    capabilities: frozenset[Capability] | None = (
+        None if row.capabilities is None else frozenset(row.capabilities)  # type: ignore[arg-type]
+    )
+    return Model(
+        id=row.id,
+        provider=row.provider,
+        upstream=row.upstream,
+        price=known.price if row.price is None else _price(row.price),
+        context_tokens=row.context_tokens or known.context_tokens,
+        max_output_tokens=row.max_output_tokens or known.max_output_tokens,
+        capabilities=known.capabilities if capabilities is None else capabilities,
+        quantization=known.quantization if row.quantization is None else row.quantization,  # type: ignore[arg-type]
+        created=known.created,
+        enabled=row.enabled,
+    )
+
+
+def _price(given: PriceConfig) -> Price:
+    return Price.from_usd(
+        given.input, given.output, given.cached_input, given.cache_write, given.request or 0
+    )
+
+
+def build_service(
+    config: Config,
+    catalog: Catalog,
+    endpoints: Mapping[str, Endpoint],
+    store: KeyStore,
+    hub: Hub,
+    draining: trio.Event,
+) -> Service:
+    """Everything the handlers need, from the parts."""
+    limits, times = config.limits, config.timeouts
+    references = catalog.by_id(config.reference_model) or load_packaged().by_id(
+        config.reference_model
+    )
+    return Service(
+        catalog=catalog,
+        endpoints=endpoints,
+        lookup=store.lookup,
+        unix_now=time.time,
+        ready=lambda: not draining.is_set(),
+        timeouts=Timeouts(times.total, times.first_token, times.gap),
+        heartbeat=times.heartbeat,
+        json_limits=JsonLimits(
+            limits.json_depth, limits.json_digits, limits.json_members, limits.messages
+        ),
+        reference=references[0].price if references else None,
+        metrics=Metrics((model.provider, model.id) for model in catalog.models),
+        timers=hub.timers,
+    )
+
+
+def _watch(metrics: Metrics, listener: Listener, hub: Hub) -> None:
+    metrics.watch(
+        "kproxy_connections", "Connections of callers.", lambda: listener.statistics()[0]
+    )
+    metrics.watch(
+        "kproxy_connections_refused",
+        "Connections closed at once, over a limit.",
+        lambda: listener.statistics()[1],
+    )
+    metrics.watch("kproxy_sockets", "Sockets in the hub.", lambda: hub.statistics().sockets)
+
+
+async def _endpoints(config: Config, hub: Hub, nursery: trio.Nursery) -> dict[str, Endpoint]:
+    """One endpoint for each provider; simulated ones share a real socket on loopback."""
+    sims = [slug for slug, given in config.providers.items() if given.dialect == "sim"]
+    sim_url = ""
+    if sims:
+        sockets = open_listeners(SIM_HOST, 0)
+        sim_url = f"http://{SIM_HOST}:{sockets[0].getsockname()[1]}/v1"
+        await nursery.start(serve_sim, config.sim, sockets, hub)
+    secure = any((given.base_url or "").startswith("https") for given in config.providers.values())
+    dial = dialler(hub, tls_context() if secure else None)
+    return {
+        slug: _endpoint(config, slug, given.base_url or sim_url, dial, hub)
+        for slug, given in config.providers.items()
+    }
+
+
+def _endpoint(config: Config, slug: str, url: str, dial: Dial, hub: Hub) -> Endpoint:
+    given, limits, times = config.providers[slug], config.limits, config.timeouts
+    parts = urlsplit(url)
+    tls = parts.scheme == "https"
+    origin = Origin(parts.hostname or "", parts.port or (443 if tls else 80), tls)
+    dialect = OpenAI()
+    credentials = dialect.credentials(given.api_key.reveal() if given.api_key else "")
+    params = PoolParams(given.max_connections, times.connect, times.upstream_keep_alive)
+    return Endpoint(
+        provider=slug,
+        dialect=dialect,
+        pool=Pool(origin, dial, hub.timers, params),
+        prefix=request_prefix(parts.path + dialect.path, origin.authority(), credentials),
+        h1=H1Limits(response_head=limits.upstream_head),
+        limits=AnswerLimits(limits.upstream_body, limits.sse_line, limits.sse_event),
+    )
+
+
+def _listener_params(config: Config) -> ListenerParams:
+    limits, times = config.limits, config.timeouts
+    return ListenerParams(
+        connection=ConnectionParams(
+            head=times.head,
+            idle=times.keep_alive,
+            h1=H1Limits(
+                request_line=limits.request_line,
+                field=limits.field,
+                fields=limits.fields,
+                count=limits.field_count,
+                chunk_line=limits.chunk_line,
+                chunk_extensions=limits.chunk_extensions,
+                trailers=limits.trailers,
+            ),
+            body=BodyLimits(limits.body, times.body_read, times.body),
+        ),
+        accept=AcceptLimits(
+            limits.connections, limits.connections_per_address, limits.stream_buffer
+        ),
+        stall=times.write,
+    )
+
+
+def _listen(stack: ExitStack, addresses: Sequence[Address]) -> list[socket.socket]:
+    listeners: list[socket.socket] = []
+    for address in addresses:
+        try:
+            opened = open_listeners(*address)
+        except OSError as error:
+            raise CannotStart(f"cannot listen on {address}: {error.strerror or error}") from error
+        for listener in opened:
+            stack.callback(listener.close)
+        listeners += opened
+    return listeners
+
+
+def _more_descriptors() -> None:
+    """Raise the soft limit of open files to the hard one; each stream holds two."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,54 @@
+"""`kproxy check`: is this configuration good, and if not, which line is wrong."""
+
+import os
+from pathlib import Path
+
+import click
+
+from kproxy.cli.options import as_json, config_option, print_json
+from kproxy.config import Config, ConfigError, Overrides, load
+
+__all__ = ["check"]
+
+
+@click.command()
+@config_option
+@as_json
+@click.pass_context
+def check(context: click.Context, *, config: Path | None, json: bool) -> None:
+    """Check the configuration that `serve` would use, and start nothing."""
+    try:
+        loaded = load(Overrides(config=config), os.environ)
+    except ConfigError as error:
+        if not json:
+            raise
+        print_json(
+            {
+                "ok": False,
+                "error": error.reason,
+                "file": None if error.file is None else str(error.file),
+                "line": error.line,
+                "path": error.path,
+            }
+        )
+        context.exit(1)
+    summary = _summary(loaded)
+    if json:
+        print_json({"ok": True, **summary})
+        return
+    for name, value in summary.items():
+        text = ", ".join(value) if isinstance(value, list) else value
+        click.echo(f"{name.replace('_', ' ') + ':':<11}{text}")
+
+
+def _summary(config: Config) -> dict[str, str | int | list[str]]:
+    return {
+        "file": "none" if config.source is None else str(config.source),
+        "listen": [str(address) for address in config.listen],
+        "data_dir": str(config.data_dir),
+        "providers": [
+            f"{slug} ({provider.base_url or 'simulated'})"
+            for slug, provider in config.providers.items()
+        ],
+        "models": len(config.models),
+    }

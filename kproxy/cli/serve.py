@@ -1,0 +1,56 @@
+"""`kproxy serve`: options in, a running server until a signal ends it."""
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kproxy.cli.options import config_option, data_dir_option
+from kproxy.config import Overrides, load
+
+if TYPE_CHECKING:
+    from kproxy.app import Started
+
+__all__ = ["serve"]
+
+
+@click.command()
+@click.option(
+    "--listen",
+    multiple=True,
+    metavar="HOST:PORT",
+    help="Where to listen; may be repeated. [environment: KPROXY_LISTEN, PORT]",
+)
+@config_option
+@data_dir_option
+def serve(*, listen: tuple[str, ...], config: Path | None, data_dir: Path | None) -> None:
+    """Serve the API."""
+    loaded = load(Overrides(listen=listen, config=config, data_dir=data_dir), os.environ)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # Here and not above: `kproxy --help` lists this command and needs no server.
+    import trio
+
+    from kproxy import app
+
+    trio.run(app.serve, loaded, _announce)
+
+
+def _announce(started: "Started") -> None:
+    """Tell people where it is, the first key, and a line to try; once, on standard output."""
+    base = f"http://{started.addresses[0]}"
+    click.echo(f"kproxy is ready on {', '.join(f'http://{one}' for one in started.addresses)}")
+    kind = "simulated models, no account needed" if started.simulated else "models"
+    click.echo(f"{kind}: {', '.join(started.models) or 'any of the providers'}")
+    if started.first_key is None:
+        key = "$KPROXY_KEY"
+    else:
+        key = started.first_key
+        click.echo(f"first key, shown only once: {key}")
+    body = '{"model": "auto", "stream": true, "messages": [{"role": "user", "content": "Hello!"}]}'
+    click.echo("try it:")
+    click.echo(
+        f"  curl -N {base}/v1/chat/completions -H 'Authorization: Bearer {key}' "
+        f"-H 'Content-Type: application/json' -d '{body}'"
+    )

@@ -1,0 +1,28 @@
+"""The operator's wishes, from flags, environment and file, as one frozen `Config`."""
+
+from kproxy.config.document import ConfigError
+from kproxy.config.load import Config, Overrides, find_data_dir, load
+from kproxy.config.model import (
+    Address,
+    Limits,
+    ModelConfig,
+    PriceConfig,
+    ProviderConfig,
+    SimConfig,
+    Timeouts,
+)
+
+__all__ = [
+    "Address",
+    "Config",
+    "ConfigError",
+    "Limits",
+    "ModelConfig",
+    "Overrides",
+    "PriceConfig",
+    "ProviderConfig",
+    "SimConfig",
+    "Timeouts",
+    "find_data_dir",
+    "load",
+]

@@ -1,0 +1,258 @@
+"""Flags, environment and a file in, one frozen `Config` out.
+
+Flags come before the environment, that before the file, that before the defaults (contract
+section 12). The first thing that is wrong is raised as a ConfigError of one line that says where.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from kproxy.admission.keys import Secret
+from kproxy.config.checks import check_address, check_api_key, check_model, check_port
+from kproxy.config.document import ConfigError, Document, PlacedError, Steps
+from kproxy.config.model import (
+    Address,
+    FileConfig,
+    Limits,
+    ModelConfig,
+    ProviderConfig,
+    SimConfig,
+    Timeouts,
+)
+from kproxy.config.providers import complete, from_environment, simulated
+from kproxy.config.references import References
+from kproxy.sim.params import SimParams
+
+__all__ = ["Config", "Overrides", "find_data_dir", "load"]
+
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(.*)`")
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
+_BOUNDED = ("connect", "first_token", "gap")  # what `total` bounds
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What the command line says; empty: nothing."""
+
+    listen: tuple[str, ...] = ()
+    config: Path | None = None
+    data_dir: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything an operator can decide, decided. Only `app` and the commands see it whole."""
+
+    listen: tuple[Address, ...]
+    data_dir: Path
+    providers: Mapping[str, ProviderConfig]  # by slug; never empty
+    models: tuple[ModelConfig, ...]  # as configured; the catalog's come on top
+    limits: Limits
+    timeouts: Timeouts
+    drain_timeout: float  # seconds
+    reference_model: str
+    sim: SimParams
+    source: Path | None  # the file it was read from
+
+
+def load(overrides: Overrides, environ: Mapping[str, str]) -> Config:
+    """The configuration. Raises ConfigError; reads the file and what it refers to, writes none."""
+    document = _document(overrides, environ)
+    try:
+        tree = _references(document, environ).resolve_tree(document.tree)
+        tables = _take(tree, "providers", dict)
+        rows = _take(tree, "models", list)
+        file = _convert(tree, FileConfig, ())
+        providers = _providers(tables, environ)
+        return Config(
+            listen=_listen(overrides, environ, file),
+            data_dir=_data_dir(overrides, environ, document, file.data_dir),
+            providers=providers,
+            models=_models(rows, providers),
+            limits=file.limits,
+            timeouts=_bounded(file.timeouts),
+            drain_timeout=file.drain_timeout,
+            reference_model=file.reference_model,
+            sim=_sim(file.sim),
+            source=document.file,
+        )
+    except PlacedError as problem:
+        raise document.error(problem) from problem
+
+
+def find_data_dir(overrides: Overrides, environ: Mapping[str, str]) -> Path:
+    """The data directory alone, for commands that need no provider's secret to be there.
+
+    Raises ConfigError, but only for what is wrong with `data_dir` or with the file as TOML.
+    """
+    document = _document(overrides, environ)
+    try:
+        named = document.tree.get("data_dir")
+        if named is not None:
+            named = _references(document, environ).resolve_tree(named, ("data_dir",))
+            named = _convert(named, str, ("data_dir",))
+        return _data_dir(overrides, environ, document, named)
+    except PlacedError as problem:
+        raise document.error(problem) from problem
+
+
+def _document(overrides: Overrides, environ: Mapping[str, str]) -> Document:
+    named = overrides.config or environ.get("KPROXY_CONFIG")
+    return Document.read(Path(named)) if named else Document()
+
+
+def _references(document: Document, environ: Mapping[str, str]) -> References:
+    return References(environ, document.file.parent if document.file else Path())
+
+
+def _take(tree: dict[str, Any], key: str, kind: type[T]) -> T:
+    """Part of the tree that is converted piece by piece, so that a problem says its own path."""
+    value = tree.pop(key, kind())
+    if not isinstance(value, kind):
+        example = "[providers.NAME]" if kind is dict else "[[models]]"
+        raise PlacedError((key,), f"must be written as {example}")
+    return value
+
+
+def _convert(tree: object, kind: type[T], steps: Steps) -> T:
+    try:
+        return msgspec.convert(tree, kind, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        reason, _, place = str(error).partition(" - at `$")
+        for key, position in _STEP.findall(place.removesuffix("`")):
+            steps = (*steps, key or int(position))
+        unknown = _UNKNOWN.fullmatch(reason)
+        if unknown:
+            raise PlacedError((*steps, unknown[1]), "unknown key") from error
+        raise PlacedError(steps, _in_toml(reason)) from error
+
+
+def _in_toml(reason: str) -> str:
+    """msgspec's reason in the words of the file: TOML has tables and no null."""
+    missing = _MISSING.fullmatch(reason)
+    if missing:
+        return f"{missing[1]} is missing"
+    reason = reason.replace(" | null", "").replace("`object", "`table")
+    return reason[:1].lower() + reason[1:]
+
+
+def _decode(kind: type, value: object) -> object:
+    if kind is Secret and isinstance(value, str):
+        return Secret(check_api_key(value))
+    raise TypeError("Expected `str`")  # the value itself is not for a message
+
+
+def _providers(tables: dict[str, object], environ: Mapping[str, str]) -> dict[str, ProviderConfig]:
+    if not tables:
+        return from_environment(environ) or simulated()
+    return {
+        slug: complete(slug, _convert(table, ProviderConfig, ("providers", slug)), environ)
+        for slug, table in tables.items()
+    }
+
+
+def _models(rows: list[object], providers: Mapping[str, ProviderConfig]) -> tuple[ModelConfig, ...]:
+    models = []
+    seen = set()
+    for at, row in enumerate(rows):
+        steps = ("models", at)
+        model = _convert(row, ModelConfig, steps)
+        try:
+            check_model(model)
+        except ValueError as error:
+            field, _, reason = str(error).partition(": ")
+            raise PlacedError((*steps, *field.split(".")), reason) from error
+        if model.provider not in providers:
+            there = ", ".join(providers)
+            reason = f'there is no provider "{model.provider}"; there are {there}'
+            raise PlacedError((*steps, "provider"), reason)
+        if (model.id, model.provider) in seen:
+            reason = f'"{model.id}" at "{model.provider}" is listed twice'
+            raise PlacedError((*steps, "id"), reason)
+        seen.add((model.id, model.provider))
+        models.append(msgspec.structs.replace(model, upstream=model.upstream or model.id))
+    return tuple(models)
+
+
+def _listen(
+    overrides: Overrides, environ: Mapping[str, str], file: FileConfig
+) -> tuple[Address, ...]:
+    if overrides.listen:
+        return _addresses(overrides.listen, lambda _: ("--listen",))
+    named = environ.get("KPROXY_LISTEN", "").strip()
+    if named:
+        texts = tuple(text.strip() for text in named.split(","))
+        return _addresses(texts, lambda _: ("KPROXY_LISTEN",))
+    addresses = _addresses(file.listen, lambda at: ("listen", at))
+    port = environ.get("PORT", "").strip()
+    if port:
+        # What platforms set: the port alone. Which addresses stays the operator's decision.
+        try:
+            chosen = check_port(port)
+        except ValueError as error:
+            raise PlacedError(("PORT",), str(error)) from error
+        return tuple(dict.fromkeys(Address(host, chosen) for host, _ in addresses))
+    return addresses
+
+
+def _addresses(texts: tuple[str, ...], steps: Callable[[int], Steps]) -> tuple[Address, ...]:
+    if not texts:
+        raise PlacedError(("listen",), "needs at least one address")
+    addresses: list[Address] = []
+    for at, text in enumerate(texts):
+        try:
+            address = check_address(text)
+        except ValueError as error:
+            raise PlacedError(steps(at), str(error)) from error
+        if address in addresses and address.port:
+            raise PlacedError(steps(at), f"{address} is listed twice")
+        addresses.append(address)
+    return tuple(addresses)
+
+
+def _data_dir(
+    overrides: Overrides, environ: Mapping[str, str], document: Document, named: str | None
+) -> Path:
+    chosen = overrides.data_dir or environ.get("KPROXY_DATA_DIR")
+    if chosen:
+        return Path(chosen).absolute()
+    if named is not None:
+        if not named.strip() or "\0" in named:
+            raise PlacedError(("data_dir",), "not the name of a directory")
+        # Relative to the file, so that it means the same wherever kproxy is started.
+        beside = document.file.parent if document.file else Path()
+        return (beside / _home(named, environ)).absolute()
+    state = environ.get("XDG_STATE_HOME", "")
+    if not state.startswith("/"):  # the specification: a relative one is to be ignored
+        state = _home("~/.local/state", environ)
+    return Path(state) / "kproxy"
+
+
+def _home(text: str, environ: Mapping[str, str]) -> str:
+    if text != "~" and not text.startswith("~/"):
+        return text
+    home = environ.get("HOME", "")
+    if not home.startswith("/"):
+        raise ConfigError("HOME is not set: name a directory in KPROXY_DATA_DIR or --data-dir")
+    return home + text[1:]
+
+
+def _sim(sim: SimConfig) -> SimParams:
+    try:
+        return SimParams(**msgspec.structs.asdict(sim))
+    except ValueError as error:
+        field, _, reason = str(error).partition(": ")
+        raise PlacedError(("sim", field), reason) from error
+
+
+def _bounded(timeouts: Timeouts) -> Timeouts:
+    shortened = {name: min(getattr(timeouts, name), timeouts.total) for name in _BOUNDED}
+    return msgspec.structs.replace(timeouts, **shortened)

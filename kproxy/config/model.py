@@ -1,0 +1,161 @@
+"""The shape of the configuration file, and every default with its reason.
+
+Each struct is one table of the TOML file (contract section 12); unknown keys are refused. Sizes
+are bytes and times are seconds, as plain numbers. The values of [limits] and of the downstream
+half of [timeouts] are those of reliability.md section 4.
+"""
+
+from typing import Annotated, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from kproxy.admission.keys import Secret
+from kproxy.sim.params import SimParams
+
+__all__ = [
+    "Address",
+    "FileConfig",
+    "Limits",
+    "ModelConfig",
+    "PriceConfig",
+    "ProviderConfig",
+    "SimConfig",
+    "Timeouts",
+]
+
+# The upper ends catch mistakes of unit: a gigabyte of memory per request, a timer in milliseconds.
+Bytes = Annotated[int, Meta(ge=1, le=1 << 30)]
+Count = Annotated[int, Meta(ge=1, le=10_000_000)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Usd = int | float
+
+_SIM = SimParams()
+
+
+class Address(NamedTuple):
+    """Where to listen. Port 0: any free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One `[providers.SLUG]`. After `load`, an openai provider always has its `base_url`."""
+
+    dialect: str = "openai"  # what nearly every host speaks beside its own
+    base_url: str | None = None  # without a slash at its end
+    api_key: Secret | None = None  # None: sent without one, as local servers want it
+    display: str | None = None  # None: the catalog's spelling, else the slug
+    may_train: bool | None = None  # None: the catalog's fact, else it fails closed (section 5)
+    zdr: bool | None = None  # likewise
+    models: str | None = None  # "any": forward names that no [[models]] lists
+    # HTTP/1.1 carries one request per connection, so this is how many may run at one provider at
+    # once. 4,096 leaves room for the 2,000 streams of reliability.md R33 twice over and stays
+    # below what a process may usually open; Envoy's 1,024 is made for requests of milliseconds.
+    max_connections: Count = 4_096
+
+
+class PriceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """USD per million tokens, as written; `request` is USD per request. None: unknown.
+
+    Every value has passed `money.nanos`, which is also how to read it.
+    """
+
+    input: Usd
+    output: Usd
+    cached_input: Usd | None = None
+    cache_write: Usd | None = None
+    request: Usd | None = None
+
+
+class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One row of `[[models]]`: a model at a provider. None: the catalog's fact, else unknown."""
+
+    id: str
+    provider: str
+    upstream: str = ""  # what the provider calls it; `load` fills in the id
+    price: PriceConfig | None = None
+    context_tokens: Count | None = None
+    max_output_tokens: Count | None = None
+    capabilities: tuple[str, ...] | None = None
+    quantization: str | None = None
+    enabled: bool = True
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[limits]`: how large and how many. One more than a limit is refused."""
+
+    request_line: Bytes = 8 * 1024  # nginx's lines
+    field: Bytes = 16 * 1024  # one name and value; room for long tokens
+    fields: Bytes = 32 * 1024  # all of them; Envoy takes 60 KiB
+    field_count: Count = 100  # Envoy's
+    body: Bytes = 32 * 1024 * 1024  # images travel inside
+    chunk_line: Bytes = 256  # a size and a short extension
+    chunk_extensions: Bytes = 16 * 1024  # of one body in all; they mean nothing and are dropped
+    trailers: Bytes = 8 * 1024
+    json_depth: Count = 64  # orjson's 1,024 is only the back stop
+    json_digits: Count = 64  # of one number; no client means more
+    json_members: Count = 10_000  # of one object
+    messages: Count = 10_000
+    upstream_head: Bytes = 32 * 1024
+    upstream_body: Bytes = 32 * 1024 * 1024
+    sse_line: Bytes = 1024 * 1024  # an image can come as one line
+    sse_event: Bytes = 4 * 1024 * 1024
+    stream_buffer: Bytes = 256 * 1024  # towards a slow reader, then back-pressure; Envoy 32 KiB
+    connections: Count = 10_000
+    connections_per_address: Count = 256  # a proxy in front of kproxy needs more
+
+
+class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[timeouts]`: how long a caller may take, and how long a provider.
+
+    `total` bounds the others: where one is longer, `load` shortens it.
+    """
+
+    # The caller.
+    head: Seconds = 10.0  # HAProxy advises 8 to 10 against slow heads
+    body_read: Seconds = 15.0  # between two reads of a body
+    body: Seconds = 60.0  # a whole body: 32 MiB over 4.5 Mbit/s
+    keep_alive: Seconds = 60.0  # longer than clients' own pools, so that they close first
+    write: Seconds = 60.0  # a reader without any progress
+    # The provider.
+    connect: Seconds = 5.0  # covers one lost SYN (1 s, then 3 s)
+    first_token: Seconds = 60.0  # long prompts are slow before the first token, not after it
+    gap: Seconds = 60.0  # silence inside an answer
+    total: Seconds = 600.0  # the OpenAI client's own default: it will not wait longer
+    upstream_keep_alive: Seconds = 30.0  # below the 60 s after which many load balancers close
+    # Both.
+    heartbeat: Seconds = 15.0  # contract section 3; under the 30 s of impatient middle boxes
+
+
+class SimConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[sim]`: how the simulated providers behave; `sim/params.py` says what each key means.
+
+    The defaults are theirs: a quick hosted model, so that a first try looks like the real thing.
+    """
+
+    seed: int = _SIM.seed
+    first_token_ms: float = _SIM.first_token_ms
+    token_ms: float = _SIM.token_ms
+    jitter: float = _SIM.jitter
+    tail: str = _SIM.tail
+    tokens: str = _SIM.tokens
+    faults: tuple[str, ...] = _SIM.faults
+
+
+class FileConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole file, but for `[providers]` and `[[models]]`, which are converted one by one."""
+
+    # Loopback: an open port with somebody's provider keys behind it is a decision, not a default.
+    listen: tuple[str, ...] = ("127.0.0.1:4000",)
+    data_dir: str | None = None
+    # Long answers take minutes: 30 s has cut every long stream of those who tried it.
+    drain_timeout: Annotated[float, Meta(ge=0, le=86_400)] = 600.0
+    reference_model: str = "gpt-4.1"  # contract section 5: what savings are measured against
+    limits: Limits = Limits()
+    timeouts: Timeouts = Timeouts()
+    sim: SimConfig = SimConfig()

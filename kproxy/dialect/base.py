@@ -1,0 +1,68 @@
+"""What kproxy needs to know of a provider's API, whatever that API looks like.
+
+A dialect turns our request into the provider's, and the provider's bytes into facts: what a chunk
+carries, how an answer ended, whose fault an error is. It is pure; one instance serves all.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from kproxy.errors import Fault, Rejected
+from kproxy.schema.reply import ReplyUsage
+from kproxy.wire.events import Headers
+
+__all__ = ["ChunkFacts", "Dialect", "ReplyFacts"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkFacts:
+    """What one chunk of a streamed answer says."""
+
+    token: bool  # content, reasoning, refusal or tool-call text for the caller: the commit point
+    text: int  # bytes of that text, for an estimate where the provider never tells
+    finishes: int  # choices that ended in this chunk
+    empty: bool  # no choices at all: a usage chunk, or a preamble
+    usage: ReplyUsage | None
+    tagged: bool  # carries an x_kairosroute already: the provider is a kproxy
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyFacts:
+    """What a whole answer says."""
+
+    usage: ReplyUsage | None
+    text: int
+    tagged: bool
+    model: str | None  # as the provider spells it; None: it did not say
+
+
+class Dialect(Protocol):
+    """One provider API."""
+
+    path: str
+    """Appended to the provider's base URL."""
+
+    def credentials(self, api_key: str) -> Headers:
+        """The header fields that present `api_key`."""
+        ...
+
+    def encode(self, fields: Mapping[str, msgspec.Raw], upstream: str, stream: bool) -> bytes:
+        """The body for the provider: the caller's fields unchanged, ours gone, usage asked for."""
+        ...
+
+    def read_chunk(self, data: bytes) -> ChunkFacts:
+        """Facts of one event's data. Raises Fault (bad body, error event)."""
+        ...
+
+    def read_reply(self, body: bytes) -> ReplyFacts:
+        """Facts of a whole answer. Raises Fault (bad body, error inside a 200, no content)."""
+        ...
+
+    def read_error(
+        self, status: int, field: Callable[[bytes], bytes | None], body: bytes
+    ) -> Fault | Rejected:
+        """A status other than 200 as whose fault it is (contract section 4 and 6)."""
+        ...

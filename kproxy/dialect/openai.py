@@ -1,0 +1,142 @@
+"""OpenAI's chat completions API, which most providers speak: our dialect and the common tongue.
+
+1. The caller's fields go upstream as the bytes they came in; `model` becomes the provider's name
+   for it, our own fields are left out, and a stream is always asked for its usage.
+2. An answer is decoded only to be believed: its bytes are forwarded, not the decoded copy.
+"""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from kproxy.dialect.base import ChunkFacts, ReplyFacts
+from kproxy.errors import Fault, FaultKind, Rejected
+from kproxy.schema.reply import decode_chunk, decode_reply
+from kproxy.wire.events import Headers
+
+__all__ = ["OURS", "OpenAI", "retry_after"]
+
+OURS = frozenset({
+    "data_collection", "max_quantization", "min_quantization", "plugins", "preferred_max_latency",
+    "preferred_min_throughput", "x_kairosroute", "zdr",
+})  # fmt: skip
+"""Request members that are kproxy's own and never go upstream (contract section 2)."""
+
+USAGE_ASKED = b'{"include_usage":true}'
+
+MAX_MESSAGE = 2_000
+"""Characters of a provider's error message that are passed on."""
+
+CONTENT_STATUSES = frozenset({400, 413, 422})
+"""A provider says with these that it is the caller's content (contract section 4)."""
+
+
+class OpenAI:
+    """See `Dialect`."""
+
+    path = "/chat/completions"
+
+    def credentials(self, api_key: str) -> Headers:
+        """A bearer token, RFC 6750."""
+        return [(b"authorization", b"Bearer " + api_key.encode("ascii"))] if api_key else []
+
+    def encode(self, fields: Mapping[str, msgspec.Raw], upstream: str, stream: bool) -> bytes:
+        """See `Dialect.encode`."""
+        parts = [b'{"model":', msgspec.json.encode(upstream)]
+        for name, raw in fields.items():
+            if name == "model" or name in OURS or (stream and name == "stream_options"):
+                continue
+            parts += (b",", msgspec.json.encode(name), b":", bytes(raw))
+        if stream:
+            parts += (b',"stream_options":', _ask_usage(fields.get("stream_options")))
+        parts.append(b"}")
+        return b"".join(parts)
+
+    def read_chunk(self, data: bytes) -> ChunkFacts:
+        """See `Dialect.read_chunk`."""
+        try:
+            chunk = decode_chunk(data)
+        except msgspec.MsgspecError as error:
+            raise Fault(FaultKind.BAD_BODY, "an event that is not a chunk") from error
+        if chunk.has_error:
+            raise Fault(FaultKind.ERROR_EVENT, "an error inside the stream")
+        choices = chunk.choices or ()
+        text = finishes = 0
+        for choice in choices:
+            if choice.delta is not None:
+                text += choice.delta.output_bytes
+            finishes += choice.finish_reason is not None
+        return ChunkFacts(
+            token=text > 0,
+            text=text,
+            finishes=finishes,
+            empty=not choices,
+            usage=chunk.usage,
+            tagged=len(chunk.x_kairosroute) > 0,
+        )
+
+    def read_reply(self, body: bytes) -> ReplyFacts:
+        """See `Dialect.read_reply`."""
+        try:
+            reply = decode_reply(body)
+        except msgspec.MsgspecError as error:
+            raise Fault(FaultKind.BAD_BODY, "a body that is not a completion") from error
+        if reply.has_error:
+            raise Fault(FaultKind.ERROR_EVENT, "an error inside a 200")
+        if not reply.choices:
+            raise Fault(FaultKind.NO_CONTENT, "a completion without choices")
+        if any(choice.finish_reason is None for choice in reply.choices):
+            raise Fault(FaultKind.NO_CONTENT, "a completion without a finish reason")
+        return ReplyFacts(
+            usage=reply.usage,
+            text=sum(choice.message.output_bytes for choice in reply.choices if choice.message),
+            tagged=len(reply.x_kairosroute) > 0,
+            model=reply.model,
+        )
+
+    def read_error(
+        self, status: int, field: Callable[[bytes], bytes | None], body: bytes
+    ) -> Fault | Rejected:
+        """See `Dialect.read_error`."""
+        if status in CONTENT_STATUSES:
+            return _rejection(status, body)
+        if status in (401, 403):
+            return Fault(FaultKind.CREDENTIAL, f"HTTP {status}", status=status)
+        wait = retry_after(field(b"retry-after"))
+        kind = FaultKind.RATE_LIMITED if status == 429 else FaultKind.UNAVAILABLE
+        return Fault(kind, f"HTTP {status}", status=status, retry_after=wait)
+
+
+def _ask_usage(given: msgspec.Raw | None) -> bytes:
+    """The caller's stream options with usage asked for."""
+    if given is None:
+        return USAGE_ASKED
+    try:
+        options = msgspec.json.decode(given, type=dict[str, msgspec.Raw])
+    except msgspec.ValidationError:
+        return USAGE_ASKED  # null: the schema has refused everything else
+    options["include_usage"] = msgspec.Raw(b"true")
+    return msgspec.json.encode(options)
+
+
+def _rejection(status: int, body: bytes) -> Rejected:
+    """The provider's word on the caller's content, in OpenAI's shape."""
+    message, code, param = f"The provider refused the request (HTTP {status}).", None, None
+    try:
+        error = msgspec.json.decode(body).get("error")
+        if isinstance(error, dict):
+            message = str(error.get("message") or message)[:MAX_MESSAGE]
+            code, param = error.get("code"), error.get("param")
+        elif isinstance(error, str):
+            message = error[:MAX_MESSAGE]
+    except (msgspec.MsgspecError, AttributeError, RecursionError, UnicodeDecodeError):
+        pass  # whatever it sent, its status says enough
+    code = code if isinstance(code, str) else "invalid_request_error"
+    return Rejected(status, code, message, param=param if isinstance(param, str) else None)
+
+
+def retry_after(value: bytes | None) -> float | None:
+    """Seconds of a `Retry-After` given as an integer from 0 to 3,600 (R9), else None."""
+    if value is None or not value.isdigit() or len(value) > 4 or int(value) > 3600:
+        return None
+    return float(value)

@@ -1,0 +1,191 @@
+"""One request and its response on one connection: what an API handler reads from and writes to.
+
+States: WAITING (nothing sent), STARTED (the head of a stream has left), DONE (the response is
+whole), ABORTED (it never will be; the connection ends). A handler that leaves an exchange in
+WAITING or STARTED has a fault, and the connection ends it with an error.
+"""
+
+import enum
+import secrets
+from dataclasses import dataclass
+
+import trio
+
+from kproxy.downstream.respond import Answer
+from kproxy.errors import Rejected
+from kproxy.transport.duplex import Duplex, Expired
+from kproxy.wire.events import Closed, Data, EndOfMessage, Headers, NeedData, RequestHead
+from kproxy.wire.frame import CONTINUE, LAST_CHUNK, chunk, response_head
+from kproxy.wire.h1 import RequestReader
+
+__all__ = ["BodyLimits", "Exchange", "ExchangeState"]
+
+HEARTBEAT = b": waiting\n\n"
+"""An event stream's comment: every client tried skips it."""
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """Bytes of a request body; seconds between two reads of it; seconds for the whole."""
+
+    size: int = 33_554_432
+    gap: float = 15.0
+    total: float = 60.0
+
+
+class ExchangeState(enum.Enum):
+    """How far the response has come."""
+
+    WAITING = "waiting"
+    STARTED = "started"
+    DONE = "done"
+    ABORTED = "aborted"
+
+
+class Exchange:
+    """One request being answered. The connection owns the link; the handler borrows it."""
+
+    __slots__ = (
+        "_due", "_limits", "_reader", "_unread", "arrived", "keep_alive", "head", "link", "request_id",
+        "route", "state", "status",
+    )  # fmt: skip
+
+    def __init__(
+        self, link: Duplex, reader: RequestReader, head: RequestHead, limits: BodyLimits
+    ) -> None:
+        self.link = link
+        self.head = head
+        self.arrived = trio.current_time()
+        self.request_id = "req_" + secrets.token_hex(12)
+        self.state = ExchangeState.WAITING
+        self.status = 0
+        self.route = "none"  # the handler's name for it, a bounded set
+        self.keep_alive = head.keep_alive
+        self._reader = reader
+        self._limits = limits
+        self._due = b""
+        self._unread = True  # the end of the request has not been read
+
+    def __repr__(self) -> str:
+        return f"<Exchange {self.request_id} {self.state.value} {self.status}>"
+
+    @property
+    def request_read(self) -> bool:
+        """Whether the request has been read to its end, so that another may follow."""
+        return not self._unread
+
+    async def read_body(self) -> bytes:
+        """The whole request body. Raises Rejected 408 and 413, ProtocolError, Broken.
+
+        `100 Continue` goes out first where the caller waits for it, and only if the announced
+        length is within the limit (RFC 9110 section 10.1.1).
+        """
+        head, limits = self.head, self._limits
+        if head.content_length is not None and head.content_length > limits.size:
+            raise self._too_large()
+        if head.expect_continue and self._reader.buffered == 0:
+            await self.link.send_all(CONTINUE)
+        whole = self.arrived + limits.total
+        pieces: list[bytes] = []
+        size = 0
+        while True:
+            event = self._reader.next_event()
+            if isinstance(event, Data):
+                pieces.append(event.data)
+                size += len(event.data)
+                if size > limits.size:
+                    raise self._too_large()
+            elif event is EndOfMessage.END:
+                self._unread = False
+                self.link.deadline = float("inf")
+                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            else:
+                self.link.deadline = min(whole, trio.current_time() + limits.gap)
+                await self._receive()
+
+    async def _receive(self) -> None:
+        try:
+            self._reader.receive_data(await self.link.receive())
+        except Expired:
+            raise Rejected(
+                408, "request_timeout", "The request body did not arrive in time.", close=True
+            ) from None
+
+    def _too_large(self) -> Rejected:
+        limit = self._limits.size
+        return Rejected(
+            413, "request_too_large", f"The body is over the limit of {limit} bytes.", close=True
+        )
+
+    def skip_body(self) -> None:
+        """Take a body that is here already; one that is not makes the connection end."""
+        while self._unread:
+            event = self._reader.next_event()
+            if event is EndOfMessage.END:
+                self._unread = False
+            elif event is NeedData.NEED_DATA or event is Closed.CLOSED:
+                self.keep_alive = False
+                return
+
+    async def respond(self, answer: Answer) -> None:
+        """Send a whole response. Raises Broken and Expired where the caller is gone or stuck."""
+        assert self.state is ExchangeState.WAITING
+        if answer.close or self._unread:
+            self.skip_body()
+            self.keep_alive = self.keep_alive and not answer.close
+        length = (b"content-length", b"%d" % len(answer.body))
+        head = self._head(answer.status, [*answer.headers, length])
+        self.state = ExchangeState.DONE
+        await self.link.send_all(head if self.head.method == b"HEAD" else head + answer.body)
+
+    def start(self, headers: Headers) -> bytes:
+        """The head of a streamed 200, to be sent with its first bytes; the stream has begun."""
+        assert self.state is ExchangeState.WAITING
+        self.state = ExchangeState.STARTED
+        if self.head.http_10:
+            self.keep_alive = False
+            return self._head(200, headers)
+        return self._head(200, [*headers, (b"transfer-encoding", b"chunked")])
+
+    def frame(self, data: bytes) -> bytes:
+        """Body bytes of a started stream, framed as its head said."""
+        return data if self.head.http_10 or not data else chunk(data)
+
+    @property
+    def ending(self) -> bytes:
+        """What follows the last body bytes of a complete stream."""
+        return b"" if self.head.http_10 else LAST_CHUNK
+
+    def beat(self, headers: Headers) -> None:
+        """Show the caller that its stream is alive, without waiting: a head, then comments.
+
+        What the kernel does not take at once is kept in front of the next bytes (`due`).
+        """
+        if self._due:
+            return
+        head = self.start(headers) if self.state is ExchangeState.WAITING else b""
+        data = head + self.frame(HEARTBEAT)
+        self._due = data[self.link.send_nowait(data) :]
+
+    def due(self) -> bytes:
+        """Bytes of a heartbeat that must go before anything else, once."""
+        due, self._due = self._due, b""
+        return due
+
+    def complete(self) -> None:
+        """The stream has been sent to its end."""
+        self.state = ExchangeState.DONE
+
+    def abort(self) -> None:
+        """The response stays incomplete, and the connection says so by ending."""
+        self.state = ExchangeState.ABORTED
+        self.keep_alive = False
+
+    def _head(self, status: int, headers: Headers) -> bytes:
+        self.status = status
+        fields = [*headers, (b"x-request-id", self.request_id.encode("ascii"))]
+        if not self.keep_alive:
+            fields.append((b"connection", b"close"))
+        elif self.head.http_10:
+            fields.append((b"connection", b"keep-alive"))
+        return response_head(status, fields)

@@ -1,0 +1,85 @@
+"""Every caller's connection of one process: accept, serve, drain.
+
+Draining has an order: no new connections, idle ones close, busy ones end with their exchange, and
+what is left at the deadline is cut. Cancelling `serve` cuts at once.
+"""
+
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import trio
+
+from kproxy.downstream.connection import Connection, ConnectionParams, Handler
+from kproxy.transport.accept import Acceptor, AcceptLimits
+from kproxy.transport.hub import Hub
+from kproxy.transport.link import Link
+
+__all__ = ["Listener", "ListenerParams"]
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerParams:
+    """`stall`: seconds that a caller may take no byte of a response."""
+
+    connection: ConnectionParams
+    accept: AcceptLimits
+    stall: float = 60.0
+
+
+class Listener:
+    """The downstream side. Owns every connection's task while `serve` runs."""
+
+    def __init__(
+        self, hub: Hub, sockets: Sequence[socket.socket], handler: Handler, params: ListenerParams
+    ) -> None:
+        self._acceptor = Acceptor(hub, sockets, params.accept)
+        self._handler = handler
+        self._params = params
+        self._open: set[Connection] = set()
+        self._quiet = trio.Event()
+        self._over = trio.Event()
+        self._draining = False
+
+    async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until drained or cancelled."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._acceptor.serve, self._serve_link)
+            task_status.started()
+            await self._quiet.wait()
+            nursery.cancel_scope.cancel()
+        self._over.set()
+
+    async def _serve_link(self, link: Link) -> None:
+        link.stall = self._params.stall
+        connection = Connection(link, self._handler, self._params.connection)
+        self._open.add(connection)
+        try:
+            await connection.serve()
+        finally:
+            self._open.discard(connection)
+            self._settle()
+
+    def drain(self) -> None:
+        """Accept nothing more; `serve` returns when the last exchange has ended."""
+        self._draining = True
+        self._acceptor.stop()
+        for connection in tuple(self._open):
+            connection.drain()
+        self._settle()
+
+    def cut(self) -> None:
+        """End what is still open, now."""
+        self._quiet.set()
+
+    async def wait_over(self) -> None:
+        """Until `serve` has ended after a drain or a cut."""
+        await self._over.wait()
+
+    def _settle(self) -> None:
+        if self._draining and not self._open:
+            self._quiet.set()
+
+    def statistics(self) -> tuple[int, int]:
+        """(connections open, connections refused over the limit so far)."""
+        return self._acceptor.statistics()

@@ -1,0 +1,77 @@
+"""A well-typed request goes in; nothing comes out, or `Rejected` when it asks for what cannot be.
+
+1. Nothing that a caller sets is ignored in silence: what this version does not do yet is refused.
+2. The tier is checked before any work (contract section 9).
+"""
+
+from types import MappingProxyType
+
+from kproxy.errors import Rejected, rejected_field
+from kproxy.schema.chat import PRECISION_RANK, ChatRequest
+
+__all__ = ["PLUGIN_TIERS", "validate"]
+
+PLUGIN_TIERS = MappingProxyType(
+    {
+        "web-search": "free",
+        "gutenberg": "free",
+        "code-exec": "free",
+        "image-gen": "paid",
+        "pdf-reader": "paid",
+        "memory": "paid",
+    }
+)
+"""Plugin ids and the tier that each one needs (contract section 9)."""
+
+_SHOWN = 100  # characters of a caller's own text in a message
+
+
+def validate(request: ChatRequest, *, paid: bool) -> None:
+    """Pass, or raise `Rejected`: 400 with the field in `param`, or 403 `PLUGIN_REQUIRES_PAID`.
+
+    `paid` says whether the caller's tier includes the paid plugins.
+    """
+    if request.model == "kr-compare":
+        raise rejected_field("model", "The model 'kr-compare' is not available in this version.")
+    _check_precision(request)
+    _check_extension(request)
+    _check_plugins(request, paid=paid)
+
+
+def _check_precision(request: ChatRequest) -> None:
+    least, most = request.min_quantization, request.max_quantization
+    if least is None or most is None or PRECISION_RANK[least] <= PRECISION_RANK[most]:
+        return
+    raise rejected_field(
+        "min_quantization",
+        f"Invalid 'min_quantization': '{least}' is above 'max_quantization' '{most}'.",
+    )
+
+
+def _check_extension(request: ChatRequest) -> None:
+    extension = request.extension
+    unavailable = {
+        "strategy": extension.strategy in ("hedge", "race"),
+        "rescue": extension.rescue is True,
+        "heal": extension.heal is not None,
+    }
+    for name, asked in unavailable.items():
+        if asked:
+            param = f"x_kairosroute.{name}"
+            raise rejected_field(
+                param, f"This value of '{param}' is not available in this version."
+            )
+
+
+def _check_plugins(request: ChatRequest, *, paid: bool) -> None:
+    plugins = tuple(dict.fromkeys(request.plugins or ()))  # duplicates collapse
+    for plugin in plugins:
+        if plugin not in PLUGIN_TIERS:
+            raise rejected_field("plugins", f"Unknown plugin '{plugin[:_SHOWN]}'.")
+    for plugin in plugins:
+        if PLUGIN_TIERS[plugin] == "paid" and not paid:
+            message = f"The plugin '{plugin}' requires a paid account."
+            raise Rejected(403, "PLUGIN_REQUIRES_PAID", message, param="plugins")
+    for plugin in plugins:
+        message = f"The plugin '{plugin}' is not available in this version."
+        raise Rejected(400, "plugin_not_available", message, param="plugins")

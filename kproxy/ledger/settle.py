@@ -1,0 +1,92 @@
+"""Usage and prices go in; cost, savings and the response's `x_kairosroute` object come out.
+
+1. Amounts are integers of nano-dollars; there is one rounding, on the sum (money.py).
+2. An unknown price gives an unknown cost, None and null, never 0.
+3. Savings are signed here and on the receipt, and floored at 0 in header and body.
+"""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from kproxy.catalog.load import Price
+from kproxy.money import PER_MILLION, format_usd, round_half_up
+from kproxy.outcome import Usage
+
+__all__ = ["Settlement", "cost", "extension_json", "savings"]
+
+_quote = msgspec.json.Encoder().encode
+
+
+def cost(usage: Usage, price: Price | None) -> int | None:
+    """Nano-dollars of that usage; None when the price is not known.
+
+    Reasoning is part of the completion. Cached input has its own price where the catalog knows it.
+    """
+    if price is None:
+        return None
+    cached_price = price.input if price.cached_input is None else price.cached_input
+    total = (
+        (usage.prompt_tokens - usage.cached_tokens) * price.input
+        + usage.cached_tokens * cached_price
+        + usage.completion_tokens * price.output
+        + price.per_request * PER_MILLION
+    )
+    return round_half_up(total, PER_MILLION)
+
+
+def savings(usage: Usage, reference: Price | None, actual: int | None, *, pinned: bool) -> int:
+    """Nano-dollars that the reference model would have cost more; negative when it costs less.
+
+    0 for a pinned request, and where either cost is not known (contract section 5).
+    """
+    if pinned or actual is None:
+        return 0
+    there = cost(usage, reference)
+    return 0 if there is None else there - actual
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What a caller is told about one answer. Amounts are nano-dollars."""
+
+    provider: str  # display spelling
+    slug: str
+    model: str  # the catalog's id
+    cost: int | None  # None: the price is not known
+    savings: int  # signed
+    estimated: bool  # the usage is our own count
+    routed_from: str  # the caller's `model`, as it was
+    receipt_id: str
+    attempts: int
+    strategy: str
+
+    @property
+    def cost_usd(self) -> str | None:
+        """Plain decimal for the header; None when the price is not known."""
+        return None if self.cost is None else format_usd(self.cost)
+
+    @property
+    def savings_usd(self) -> str:
+        """Plain decimal for the header, never below 0."""
+        return format_usd(max(0, self.savings))
+
+
+def extension_json(settlement: Settlement, explain: bytes | None = None) -> bytes:
+    """The `x_kairosroute` object (contract section 3); `explain` is JSON and is put in as it is."""
+    cost_usd = settlement.cost_usd
+    members = [
+        (b"provider", _quote(settlement.provider)),
+        (b"cost_usd", b"null" if cost_usd is None else cost_usd.encode()),
+        (b"savings_usd", settlement.savings_usd.encode()),
+        (b"routed_from", _quote(settlement.routed_from)),
+        (b"model", _quote(settlement.model)),
+        (b"receipt_id", _quote(settlement.receipt_id)),
+        (b"attempts", _quote(settlement.attempts)),
+        (b"strategy", _quote(settlement.strategy)),
+    ]
+    if settlement.estimated:
+        members.append((b"estimated", b"true"))
+    if explain is not None:
+        members.append((b"explain", explain))
+    return b"{" + b",".join(b'"%b":%b' % member for member in members) + b"}"

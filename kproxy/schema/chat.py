@@ -1,0 +1,342 @@
+"""A chat request's body goes in; a typed `ChatRequest` and its members' exact bytes come out.
+
+1. Every body is read twice: typed, to refuse what is wrong with the name of the field, and as raw
+   slices, so that what we do not own goes upstream byte for byte (contract section 2).
+2. Whatever is wrong is `Rejected` 400, nothing else is ever raised.
+3. Two parsers must never see two requests: bytes that are not UTF-8, lone surrogates, and a
+   top-level name given twice (RFC 8259 section 4: unpredictable) are refused.
+4. Where OpenAI accepts null, null is accepted. Unknown fields, roles and part types pass.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Raw
+
+from kproxy.errors import Rejected, rejected_field
+from kproxy.schema.jsonlimits import JsonLimits, check
+
+__all__ = [
+    "PRECISION_RANK",
+    "ChatCall",
+    "ChatRequest",
+    "Extension",
+    "Message",
+    "Part",
+    "Precision",
+    "ResponseFormat",
+    "StreamOptions",
+    "Tool",
+    "ToolCall",
+    "decode_chat",
+]
+
+_T = TypeVar("_T")
+
+_MODEL_LENGTH = 256  # longest known upstream names are under 100
+_MESSAGE_LENGTH = 400  # of our own error text: a caller's value is quoted, never echoed whole
+
+# The contract bounds neither; a count must stay an SQLite integer, a deadline a usable time.
+_MOST_TOKENS = 2**31 - 1
+_LONGEST_MS = 86_400_000.0
+
+Precision = Literal["fp32", "fp16", "bf16", "fp8", "int8", "int4"]
+PRECISION_RANK = MappingProxyType({"int4": 0, "int8": 1, "fp8": 2, "bf16": 3, "fp16": 3, "fp32": 4})
+"""Order of precision (contract section 2): fp32 > fp16 = bf16 > fp8 > int8 > int4."""
+
+TokenLimit = Annotated[int, Meta(ge=1, le=_MOST_TOKENS)]
+Milliseconds = Annotated[float, Meta(gt=0, le=_LONGEST_MS)]
+Positive = Annotated[float, Meta(gt=0)]
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One part of a message's content. Images, files and audio stay raw."""
+
+    type: str
+    text: str | None = None
+
+
+class CalledFunction(msgspec.Struct, frozen=True):
+    """The function of a tool call; `arguments` is JSON text, written by a model."""
+
+    name: str | None = None
+    arguments: str | None = None
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """A call that the assistant made in an earlier turn."""
+
+    id: str | None = None
+    type: str | None = None
+    function: CalledFunction | None = None
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One message of the conversation."""
+
+    role: str
+    content: str | list[Part] | None = None
+    name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+
+
+class ToolDefinition(msgspec.Struct, frozen=True):
+    """The function behind a tool; its schema stays raw."""
+
+    name: str
+
+
+class Tool(msgspec.Struct, frozen=True):
+    """A tool the model may call. Kinds other than `function` pass."""
+
+    type: str | None = None
+    function: ToolDefinition | None = None
+
+
+class StreamOptions(msgspec.Struct, frozen=True):
+    """`include_usage`: whether the caller wants the usage chunk."""
+
+    include_usage: bool | None = None
+
+
+class ResponseFormat(msgspec.Struct, frozen=True):
+    """`text`, `json_object` or `json_schema`; the schema stays raw."""
+
+    type: str
+
+
+class Extension(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Our own object in a request (contract section 2); a key that we do not know is an error."""
+
+    strategy: Literal["auto", "single", "hedge", "race"] | None = None
+    deadline_ms: Milliseconds | None = None
+    first_token_ms: Milliseconds | None = None
+    max_cost_usd: Annotated[float, Meta(ge=0)] | None = None
+    models: Annotated[list[str], Meta(min_length=1, max_length=100)] | None = None
+    rescue: bool | None = None
+    explain: bool | None = None
+    heal: str | bool | None = None
+
+
+class ChatRequest(msgspec.Struct, frozen=True):
+    """What kproxy reads of a chat request (contract section 2). Null means: not given."""
+
+    model: str
+    messages: Annotated[list[Message], Meta(min_length=1)]
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    max_tokens: TokenLimit | None = None
+    max_completion_tokens: TokenLimit | None = None
+    n: Annotated[int, Meta(ge=1, le=128)] | None = None  # 128: OpenAI's own limit
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    tools: list[Tool] | None = None
+    functions: list[ToolDefinition] | None = None  # the older spelling of tools
+    response_format: ResponseFormat | None = None
+    plugins: list[str] | None = None
+    data_collection: Literal["allow", "deny"] | None = None
+    zdr: bool | None = None
+    preferred_max_latency: Positive | None = None  # milliseconds
+    preferred_min_throughput: Positive | None = None  # tokens per second
+    min_quantization: Precision | None = None
+    max_quantization: Precision | None = None
+    x_kairosroute: Extension | None = None
+
+    @property
+    def extension(self) -> Extension:
+        """`x_kairosroute`, or one in which nothing is set."""
+        return self.x_kairosroute or _NO_EXTENSION
+
+    @property
+    def include_usage(self) -> bool:
+        """Whether the caller asked for the usage chunk of a stream."""
+        return self.stream_options is not None and bool(self.stream_options.include_usage)
+
+    @property
+    def output_limit(self) -> int | None:
+        """`max_completion_tokens`, else `max_tokens`: the most tokens of one choice."""
+        return self.max_completion_tokens or self.max_tokens
+
+    @property
+    def needs_tools(self) -> bool:
+        """Whether the model must be able to call tools."""
+        return bool(self.tools or self.functions)
+
+    @property
+    def needs_json(self) -> bool:
+        """Whether the model must have a JSON mode."""
+        asked = self.response_format
+        return asked is not None and asked.type in ("json_object", "json_schema")
+
+    @property
+    def needs_vision(self) -> bool:
+        """Whether a message carries an image."""
+        return any(
+            part.type == "image_url"
+            for message in self.messages
+            if isinstance(message.content, list)
+            for part in message.content
+        )
+
+
+_NO_EXTENSION = Extension()
+
+
+@dataclass(frozen=True, slots=True)
+class ChatCall:
+    """A request that passed: typed, and as the exact bytes of each top-level member, in order."""
+
+    request: ChatRequest
+    fields: dict[str, Raw]
+
+    @property
+    def prompt(self) -> bytes:
+        """The JSON of the messages and the tools: what the model will read."""
+        return b"".join(
+            bytes(self.fields[name])
+            for name in ("messages", "tools", "functions")
+            if name in self.fields
+        )
+
+    @property
+    def prompt_bytes(self) -> int:
+        """The length of `prompt`, without copying it. Images count in full."""
+        return sum(
+            len(self.fields[name])
+            for name in ("messages", "tools", "functions")
+            if name in self.fields
+        )
+
+
+_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_request = msgspec.json.Decoder(ChatRequest).decode
+_decode_name = msgspec.json.Decoder(str).decode
+
+_NAME = re.compile(rb'[ \t\n\r]*+"([^"\\]*+(?:\\.[^"\\]*+)*+)"[ \t\n\r]*+:[ \t\n\r]*+', re.DOTALL)
+_NEXT = re.compile(rb"[ \t\n\r]*+([,}])")
+
+
+def decode_chat(body: bytes, limits: JsonLimits) -> ChatCall:
+    """Read a whole body. Raises `Rejected` 400, with `param` where one field is at fault."""
+    if not body.strip():
+        raise _malformed("it is empty")
+    check(body, limits)
+    try:
+        if not body.isascii():
+            body.decode()  # skipped values are not checked for UTF-8 by the parser
+    except UnicodeDecodeError as error:
+        raise _malformed(f"it is not UTF-8 (byte {error.start})") from None
+    try:
+        fields = _parse(_decode_fields, body)
+    except msgspec.ValidationError:
+        raise _malformed("expected an object") from None
+    _refuse_repeated(body, fields)
+    try:
+        request = _parse(_decode_request, body)
+    except msgspec.ValidationError as error:
+        raise _wrong_field(str(error)) from None
+    if len(request.messages) > limits.messages:
+        raise rejected_field(
+            "messages", f"Invalid 'messages': expected at most {limits.messages} items."
+        )
+    _check_model(request.model)
+    return ChatCall(request, fields)
+
+
+def _parse(decode: Callable[[bytes], _T], body: bytes) -> _T:
+    """Raises msgspec.ValidationError for wrong types, `Rejected` for what is no JSON."""
+    try:
+        return decode(body)
+    except msgspec.ValidationError:
+        raise
+    except RecursionError:
+        raise _malformed("it is nested too deep") from None
+    except msgspec.DecodeError as error:
+        text = str(error).removeprefix("JSON is malformed: ")
+        cut = text.startswith("Input data was truncated")  # also said of some lone surrogates
+        reason = "it ends too early, or has a lone surrogate" if cut else text
+        raise _malformed(reason) from None
+
+
+def _check_model(model: str) -> None:
+    if not model:
+        raise rejected_field("model", "Invalid 'model': expected a name, got an empty string.")
+    if len(model) > _MODEL_LENGTH:
+        raise rejected_field(
+            "model", f"Invalid 'model': expected at most {_MODEL_LENGTH} characters."
+        )
+    if not model.isprintable():
+        raise rejected_field("model", "Invalid 'model': expected printable characters only.")
+
+
+def _refuse_repeated(body: bytes, fields: dict[str, Raw]) -> None:
+    """Raise when a top-level name stands twice, in whatever spelling.
+
+    A dict keeps the place of a name's first value and the bytes of its last. So if every name is
+    there once, the body is the dict's items in order; at the first that differs, one is repeated.
+    """
+    position = body.index(b"{") + 1
+    following = b"}"
+    for name, value in fields.items():
+        match = _NAME.match(body, position)
+        if match is None:  # pragma: no cover - the parser has read a name here
+            raise _malformed("a name is missing")
+        key = match[1]
+        spelled = _decode_name(b'"%b"' % key) if b"\\" in key else key.decode()
+        if spelled != name:
+            raise _repeated(spelled)
+        position = match.end()
+        raw = bytes(value)
+        after = _NEXT.match(body, position + len(raw))
+        if after is None or not body.startswith(raw, position):
+            raise _repeated(name)
+        position, following = after.end(), after[1]
+    if following == b",":
+        match = _NAME.match(body, position)
+        raise _repeated(_decode_name(b'"%b"' % match[1]) if match else "")
+
+
+def _repeated(name: str) -> Rejected:
+    shown = name[:_MODEL_LENGTH]
+    return rejected_field(shown, f"The field '{shown}' is given more than once.")
+
+
+def _malformed(what: str) -> Rejected:
+    return Rejected(400, "invalid_request_error", f"The request body is not valid JSON: {what}.")
+
+
+_TYPE_WORDS = MappingProxyType(
+    {
+        "str": "string",
+        "int": "integer",
+        "float": "number",
+        "bool": "boolean",
+    }
+)
+_QUOTED_TYPE = re.compile(r"`([a-z |]+)`")
+_FIELD_ERROR = re.compile(r"Object (missing required|contains unknown) field `(.*)`", re.DOTALL)
+
+
+def _wrong_field(text: str) -> Rejected:
+    """The parser's complaint (`Expected ..., got ... - at `$.a[0]``) as OpenAI words it."""
+    what, found, path = text.rpartition(" - at `")
+    if not found:
+        what, path = text, ""
+    param = path.removesuffix("`").removeprefix("$").removeprefix(".")
+    about = _FIELD_ERROR.fullmatch(what)
+    if about is not None:
+        name = about[2][:_MODEL_LENGTH]
+        param = f"{param}.{name}" if param else name
+        word = "Missing required" if about[1].startswith("missing") else "Unknown"
+        return rejected_field(param, f"{word} field '{param}'.")
+    what = _QUOTED_TYPE.sub(_plain_type, what)
+    what = what[:1].lower() + what[1:_MESSAGE_LENGTH]
+    return rejected_field(param, f"Invalid '{param}': {what}.")
+
+
+def _plain_type(match: re.Match[str]) -> str:
+    return " or ".join(_TYPE_WORDS.get(word, word) for word in match[1].split(" | "))

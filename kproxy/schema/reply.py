@@ -1,0 +1,167 @@
+"""A provider's reply or one streamed chunk goes in as bytes; a typed view of it comes out.
+
+A view names only what kproxy reads; the bytes themselves are what goes to the caller. Every field
+may be missing or null. What may have several types (text, parts, tool calls) stays a raw slice:
+that is faster than building it, and a hostile reply costs no memory.
+"""
+
+import msgspec
+from msgspec import Raw
+
+__all__ = [
+    "ChatChunk",
+    "ChatReply",
+    "Choice",
+    "ChunkChoice",
+    "CompletionDetails",
+    "Output",
+    "PromptDetails",
+    "ReplyUsage",
+    "decode_chunk",
+    "decode_reply",
+]
+
+_NOTHING = Raw(b"")
+_EMPTY_VALUES = frozenset((b"", b"null", b'""', b"[]", b"{}"))
+
+Count = int | float | None
+"""A token count as providers write it; `12.0` is seen."""
+
+
+class PromptDetails(msgspec.Struct, frozen=True):
+    """Parts of the prompt's count."""
+
+    cached_tokens: Count = None
+
+
+class CompletionDetails(msgspec.Struct, frozen=True):
+    """Parts of the completion's count."""
+
+    reasoning_tokens: Count = None
+
+
+class ReplyUsage(msgspec.Struct, frozen=True):
+    """Token counts as the provider tells them; `prompt_cache_hit_tokens` is DeepSeek's."""
+
+    prompt_tokens: Count = None
+    completion_tokens: Count = None
+    total_tokens: Count = None
+    prompt_tokens_details: PromptDetails | None = None
+    completion_tokens_details: CompletionDetails | None = None
+    prompt_cache_hit_tokens: Count = None
+
+
+class Output(msgspec.Struct, frozen=True):
+    """A `message` or a `delta`."""
+
+    role: str | None = None
+    content: Raw = _NOTHING
+    reasoning_content: Raw = _NOTHING
+    reasoning: Raw = _NOTHING
+    refusal: Raw = _NOTHING
+    tool_calls: Raw = _NOTHING
+    function_call: Raw = _NOTHING
+
+    @property
+    def has_output(self) -> bool:
+        """Whether a token of content, reasoning, refusal or a tool call is here.
+
+        This is what commits a stream (contract section 6); a role alone does not.
+        """
+        return any(map(_present, self._written))
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes of JSON that the model wrote here: what usage is estimated from."""
+        return sum(len(raw) for raw in self._written if _present(raw))
+
+    @property
+    def text(self) -> str:
+        """The content when it is a string, else nothing."""
+        raw = bytes(self.content)
+        return _decode_text(raw) if raw.startswith(b'"') else ""
+
+    @property
+    def _written(self) -> tuple[Raw, ...]:
+        # Some hosts send reasoning under both names: it is counted once.
+        reasoning = self.reasoning_content if _present(self.reasoning_content) else self.reasoning
+        return (self.content, reasoning, self.refusal, self.tool_calls, self.function_call)
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """One answer of a whole reply."""
+
+    index: int | None = None
+    message: Output | None = None
+    finish_reason: str | None = None
+
+
+class ChunkChoice(msgspec.Struct, frozen=True):
+    """One answer's next piece."""
+
+    index: int | None = None
+    delta: Output | None = None
+    finish_reason: str | None = None
+
+
+class ChatReply(msgspec.Struct, frozen=True):
+    """`chat.completion`."""
+
+    model: str | None = None
+    choices: list[Choice] | None = None
+    usage: ReplyUsage | None = None
+    error: Raw = _NOTHING
+    x_kairosroute: Raw = _NOTHING
+
+    @property
+    def has_error(self) -> bool:
+        """Whether the reply is an error, whatever its status says."""
+        return _present(self.error)
+
+
+class ChatChunk(msgspec.Struct, frozen=True):
+    """`chat.completion.chunk`."""
+
+    model: str | None = None
+    choices: list[ChunkChoice] | None = None
+    usage: ReplyUsage | None = None
+    error: Raw = _NOTHING
+    x_kairosroute: Raw = _NOTHING
+
+    @property
+    def has_error(self) -> bool:
+        """Whether the event is an error instead of a piece of the answer."""
+        return _present(self.error)
+
+
+def _present(raw: Raw) -> bool:
+    return len(raw) > 0 and bytes(raw) not in _EMPTY_VALUES
+
+
+_decode_text = msgspec.json.Decoder(str).decode
+_decode_reply = msgspec.json.Decoder(ChatReply).decode
+_decode_chunk = msgspec.json.Decoder(ChatChunk).decode
+
+
+def decode_reply(body: bytes) -> ChatReply:
+    """Read a whole reply. Raises msgspec.DecodeError (ValidationError is one) and nothing else."""
+    try:
+        if not body.isascii():
+            body.decode()  # raw slices are not checked for UTF-8 by the parser
+        return _decode_reply(body)
+    except UnicodeDecodeError as error:
+        raise msgspec.ValidationError("not UTF-8") from error
+    except RecursionError as error:
+        raise msgspec.ValidationError("nested too deep") from error
+
+
+def decode_chunk(data: bytes) -> ChatChunk:
+    """Read one event's data. Raises msgspec.DecodeError (ValidationError is one), nothing else."""
+    try:
+        if not data.isascii():
+            data.decode()
+        return _decode_chunk(data)
+    except UnicodeDecodeError as error:
+        raise msgspec.ValidationError("not UTF-8") from error
+    except RecursionError as error:
+        raise msgspec.ValidationError("nested too deep") from error

@@ -1,0 +1,118 @@
+"""Open a connection to a provider: origin in, `Link` out, every failure a named fault.
+
+httpcore's network backend does what is hard (resolve, happy eyeballs, connect) and is known here
+alone. Its stream is not kept: the connected socket is taken out of it and given to the hub, where
+TLS is spoken on the non-blocking socket itself (house plan 4.2b: 1.4 times nginx against 2.4 for a
+stream on top of a stream).
+"""
+
+import math
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import httpcore
+import trio
+
+from kproxy.errors import Fault, FaultKind
+from kproxy.transport.duplex import Broken, Duplex, Expired
+from kproxy.transport.hub import Hub
+from kproxy.transport.link import Link
+
+__all__ = ["Dial", "Origin", "dialler", "tls_context"]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a provider listens. `host` is a name or a bare address."""
+
+    host: str
+    port: int
+    tls: bool
+
+    def authority(self) -> str:
+        """The Host field for this origin (RFC 9110 section 7.2)."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+
+
+Dial = Callable[[Origin, float], Awaitable[Duplex]]
+"""(origin, absolute deadline) -> an open connection that the caller closes. Raises Fault."""
+
+FAULTS: tuple[tuple[type[Exception], FaultKind], ...] = (
+    (httpcore.ConnectTimeout, FaultKind.CONNECT_TIMEOUT),
+    (httpcore.TimeoutException, FaultKind.CONNECT_TIMEOUT),
+    (httpcore.NetworkError, FaultKind.CONNECT),
+    (OSError, FaultKind.CONNECT),
+)
+"""What httpcore's backend raises while connecting; the first row that fits decides."""
+
+
+def tls_context() -> ssl.SSLContext:
+    """Verified TLS to providers. Making one reads the trust store (50 ms): make it once."""
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def dialler(hub: Hub, context: ssl.SSLContext | None) -> Dial:
+    """The real `Dial`: sockets live in `hub`, TLS is verified by `context` (None: no TLS)."""
+    backend = httpcore.TrioBackend()
+
+    async def dial(origin: Origin, deadline: float) -> Duplex:
+        with trio.move_on_at(deadline):
+            sock = await _connect(backend, origin)
+            if not origin.tls:
+                return Link(hub, sock)
+            assert context is not None
+            return await _secure(hub, sock, context, origin)
+        raise Fault(FaultKind.CONNECT_TIMEOUT, "no connection in time")
+
+    return dial
+
+
+async def _connect(backend: httpcore.AsyncNetworkBackend, origin: Origin) -> socket.socket:
+    try:
+        stream = await backend.connect_tcp(origin.host, origin.port)
+    except tuple(kind for kind, _ in FAULTS) as error:
+        kind = next(kind for cls, kind in FAULTS if isinstance(error, cls))
+        raise Fault(kind, "connection refused or unreachable") from error
+    plain = stream.get_extra_info("socket")
+    sock = socket.socket(fileno=plain.detach())
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+async def _secure(
+    hub: Hub, sock: socket.socket, context: ssl.SSLContext, origin: Origin
+) -> Duplex:
+    sock.setblocking(False)
+    wrapped = context.wrap_socket(
+        sock, server_hostname=origin.host, do_handshake_on_connect=False
+    )
+    link = Link(hub, wrapped)
+    try:
+        await _handshake(link, wrapped)
+    except BaseException:
+        link.close()
+        raise
+    return link
+
+
+async def _handshake(link: Link, wrapped: ssl.SSLSocket) -> None:
+    link.deadline = math.inf  # the caller's scope bounds it
+    while True:
+        try:
+            wrapped.do_handshake()
+        except ssl.SSLWantReadError:
+            await link.wait_readable()
+        except ssl.SSLWantWriteError:
+            await link.wait_writable()
+        except ssl.SSLCertVerificationError as error:
+            raise Fault(FaultKind.TLS, f"certificate refused: {error.verify_message}") from error
+        except (OSError, Broken, Expired) as error:
+            raise Fault(FaultKind.TLS, "handshake failed") from error
+        else:
+            return

@@ -1,0 +1,94 @@
+"""The small interface through which every room sees a socket.
+
+Two things implement it: `Link` over a real socket, and the in-memory pair of the tests. Whatever
+engine carries bytes faster (house plan 4.2b) is a change behind this interface.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+__all__ = ["Broken", "Duplex", "Expired", "Stage"]
+
+
+class Broken(Exception):
+    """The connection of `link` is gone: reset by the peer, or closed by us."""
+
+    def __init__(self, link: "Duplex", reason: str) -> None:
+        super().__init__(reason)
+        self.link = link
+
+
+class Expired(Exception):
+    """A deadline passed while waiting on `link`."""
+
+    def __init__(self, link: "Duplex") -> None:
+        super().__init__("deadline passed")
+        self.link = link
+
+
+class Stage(Protocol):
+    """What a relay does with bytes on their way; synchronous, so that it costs no task switch."""
+
+    finished: bool
+    """Set by `take` when nothing more shall be read from the source."""
+
+    def take(self, data: bytes) -> bytes:
+        """Bytes from the source (b"": its end) to bytes for the sink (b"": none).
+
+        What it raises ends the relay and reaches the task that runs it.
+        """
+        ...
+
+
+class Duplex(Protocol):
+    """One connected stream of bytes in each direction, owned by one task."""
+
+    deadline: float
+    """Absolute time (trio's clock, seconds) at which a waiting receive or send raises Expired."""
+
+    on_gone: Callable[[], None] | None
+    """Called once when the peer ends its side or the connection breaks, unread bytes or not."""
+
+    @property
+    def peer_ended(self) -> bool:
+        """Whether the peer has already ended its side, as far as we have heard."""
+        ...
+
+    async def receive(self) -> bytes:
+        """Some bytes; b"" at the end of the peer's stream. Raises Broken, Expired."""
+        ...
+
+    def receive_nowait(self) -> bytes | None:
+        """Like `receive`, but None where it would wait."""
+        ...
+
+    async def send_all(self, data: bytes) -> None:
+        """Hand all of `data` to the kernel, waiting while the peer is slow.
+
+        Raises Broken, and Expired after `stall` seconds without progress or at the deadline.
+        """
+        ...
+
+    def send_nowait(self, data: bytes) -> int:
+        """How many bytes of `data` could be handed over without waiting. Raises Broken."""
+        ...
+
+    async def pump(self, sink: "Duplex", stage: Stage, gap: float) -> None:
+        """Receive, `stage.take`, send to `sink`, until the stage is finished.
+
+        `gap` is the longest silence in seconds; this link's deadline at the call bounds the whole.
+        Raises what the stage raises, and Broken and Expired whose `link` says which side it was.
+        """
+        ...
+
+    def watch(self, callback: Callable[[], None] | None) -> None:
+        """Call `callback` whenever bytes or an end may be there to read (None: stop)."""
+        ...
+
+    def end(self) -> None:
+        """Say that nothing more will be sent, and go on receiving."""
+        ...
+
+    def close(self) -> None:
+        """Close at once, whatever is unsent; idempotent."""
+        ...

@@ -1,0 +1,266 @@
+"""One non-blocking socket in the hub: receive, send and relay without a scope or a task per chunk.
+
+Problem: readiness is edge triggered (see hub.py), so a wake-up that is not consumed never comes
+again. And a relay must stop reading while its caller is slow, notice a caller that leaves although
+nobody reads from it, and keep a deadline on every wait, all without a task switch per chunk.
+
+The obvious way is two tasks and a memory channel per stream, with `move_on_after` around each read:
+some 130 us a chunk. Our way:
+
+1. *Try first, wait second.* Every operation starts with the system call; only "would block" parks
+   the task. An edge that arrives while nobody is parked may be dropped, since the next operation
+   will try first anyway.
+2. *A short read means empty*, except that an end of stream may hide behind it: the edge carries
+   both at once. So after the peer has ended, reading goes on until the empty read. On TLS a short
+   read means nothing, since records are decrypted one by one: there we read until it would block.
+3. *`pump` parks the owner* and lets the source's edges call `stage.take` and send the result. When
+   the sink is full the rest is kept, reading stops, and the sink's next writable edge continues.
+   Cancelling the owner detaches the callbacks in the same instant.
+4. *Deadlines are one timer per link*, moved for every wait. A wait towards a slow reader is bounded
+   by `stall` seconds without progress besides.
+
+What we do not do: read ahead, buffer more than the one piece that the sink did not take, or close
+politely. `close` is immediate; a TLS close notification is not waited for.
+"""
+
+import contextlib
+import math
+import socket
+import ssl
+import struct
+from collections.abc import Callable
+
+import trio
+
+from kproxy.transport.duplex import Broken, Duplex, Expired, Stage
+from kproxy.transport.hub import GONE, READABLE, WRITABLE, Hub
+from kproxy.transport.pump import RECEIVE_SIZE, Pump
+
+__all__ = ["Link"]
+
+STALL = 60.0
+"""Seconds a peer may take no byte before a send gives up (reliability limits, slow reader)."""
+
+FAIRNESS = 32
+"""Operations that succeed at once before the task yields, so that no fast peer starves others."""
+
+
+class Link:
+    """A connected socket, plain or TLS. The task that calls `receive` and `send_all` owns it."""
+
+    __slots__ = (
+        "_busy", "_ended", "_fd", "_gone", "_greedy", "_hub", "_late", "_pump", "_reader",
+        "_sock", "_timer", "_watcher", "_when", "_writer", "stall",
+    )  # fmt: skip
+
+    def __init__(self, hub: Hub, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._hub = hub
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._greedy = isinstance(sock, ssl.SSLSocket)
+        self._reader: trio.lowlevel.Task | None = None
+        self._writer: trio.lowlevel.Task | None = None
+        self._pump: Pump | None = None
+        self._watcher: Callable[[], None] | None = None
+        self._gone: Callable[[], None] | None = None
+        self._ended = False  # the peer ended its side, or the connection broke
+        self._late = False  # the deadline passed while nobody waited
+        self._when = math.inf
+        self._busy = 0
+        self._timer = hub.timers.timer(self._expire)
+        self.stall = STALL
+        hub.register(self._fd, self._edge)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._fd < 0 else "ended" if self._ended else "open"
+        return f"<Link fd={self._fd} {state}>"
+
+    @property
+    def deadline(self) -> float:
+        """Absolute time at which a waiting operation raises Expired."""
+        return self._when
+
+    @deadline.setter
+    def deadline(self, when: float) -> None:
+        self._when = when
+        self._late = False
+        self._timer.move(when)
+
+    @property
+    def on_gone(self) -> Callable[[], None] | None:
+        """Called once when the peer leaves; at once if it has left already."""
+        return self._gone
+
+    @on_gone.setter
+    def on_gone(self, callback: Callable[[], None] | None) -> None:
+        if callback is not None and self._ended:
+            callback()
+        else:
+            self._gone = callback
+
+    @property
+    def peer_ended(self) -> bool:
+        """Whether the peer has ended its side, as far as the hub has heard."""
+        return self._ended
+
+    @property
+    def greedy(self) -> bool:
+        """Whether a short read may leave decrypted bytes behind (TLS)."""
+        return self._greedy or self._ended
+
+    # --- the hub's side
+
+    def _edge(self, mask: int) -> None:
+        if mask & GONE:
+            self._ended = True
+        if mask & (READABLE | GONE):
+            if self._reader is not None:
+                self._wake_reader()
+            elif self._pump is not None:
+                self._pump.source_ready(self)
+            elif self._watcher is not None:
+                self._watcher()
+        if mask & (WRITABLE | GONE) and self._writer is not None:
+            self._wake_writer()
+        elif mask & (WRITABLE | GONE) and self._pump is not None:
+            self._pump.sink_ready(self)
+        if mask & GONE and self._gone is not None:
+            callback, self._gone = self._gone, None
+            callback()
+
+    def _expire(self) -> None:
+        self._late = True
+        if self._pump is not None:
+            self._pump.fail(Expired(self))
+        if self._reader is not None:
+            self._wake_reader()
+        if self._writer is not None:
+            self._wake_writer()
+
+    def _wake_reader(self) -> None:
+        task, self._reader = self._reader, None
+        assert task is not None
+        trio.lowlevel.reschedule(task)
+
+    def _wake_writer(self) -> None:
+        task, self._writer = self._writer, None
+        assert task is not None
+        trio.lowlevel.reschedule(task)
+
+    def _abort(self, _: Callable[[], None]) -> trio.lowlevel.Abort:
+        self._reader = self._writer = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    # --- the owner's side
+
+    async def wait_readable(self) -> None:
+        """Park until an edge says there may be something to read. Try the call first."""
+        if self._late:
+            raise Expired(self)
+        self._reader = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._abort)
+        if self._late:
+            raise Expired(self)
+
+    async def wait_writable(self) -> None:
+        """Park until an edge says there may be room to write. Try the call first."""
+        if self._late:
+            raise Expired(self)
+        self._writer = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._abort)
+        if self._late:
+            raise Expired(self)
+
+    def receive_nowait(self) -> bytes | None:
+        """Some bytes, b"" at the end of the stream, None where it would wait. Raises Broken."""
+        try:
+            return self._sock.recv(RECEIVE_SIZE)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return None
+        except ssl.SSLEOFError:
+            return b""
+        except OSError as error:
+            raise Broken(self, str(error)) from None
+
+    def send_nowait(self, data: bytes | memoryview) -> int:
+        """How many bytes the kernel took; 0 where it would wait. Raises Broken."""
+        try:
+            return self._sock.send(data)
+        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            return 0
+        except OSError as error:
+            raise Broken(self, str(error)) from None
+
+    async def receive(self) -> bytes:
+        """Some bytes; b"" at the end of the peer's stream. Raises Broken, Expired."""
+        while (data := self.receive_nowait()) is None:
+            self._busy = 0
+            await self.wait_readable()
+        await self._be_fair()
+        return data
+
+    async def send_all(self, data: bytes) -> None:
+        """Hand over all of `data`. Raises Broken, and Expired where the peer takes nothing."""
+        sent = self.send_nowait(data)
+        if sent == len(data):
+            await self._be_fair()
+            return
+        rest = memoryview(data)[sent:]
+        outer = self._when
+        try:
+            while rest:
+                self.deadline = min(outer, trio.current_time() + self.stall)
+                await self.wait_writable()
+                rest = rest[self.send_nowait(rest) :]
+        finally:
+            self.deadline = outer
+
+    async def _be_fair(self) -> None:
+        self._busy += 1
+        if self._busy >= FAIRNESS:
+            self._busy = 0
+            await trio.lowlevel.checkpoint()
+
+    async def pump(self, sink: Duplex, stage: Stage, gap: float) -> None:
+        """Relay to `sink` until the stage is finished; see `Duplex.pump`."""
+        assert isinstance(sink, Link)
+        await Pump(self, sink, stage, gap).run()
+
+    def attach(self, pump: Pump | None) -> None:
+        """For Pump: this link's edges and deadline belong to it (None: to the owner again)."""
+        self._pump = pump
+
+    def watch(self, callback: Callable[[], None] | None) -> None:
+        """Call `callback` on every edge that may bring bytes or the end (None: stop)."""
+        self._watcher = callback
+
+    # --- the end
+
+    def end(self) -> None:
+        """Say that nothing more will be sent, and go on receiving."""
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """Close with a RST, so that the peer sees a broken connection."""
+        if self._fd >= 0:
+            linger = struct.pack("ii", 1, 0)
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.close()
+
+    def close(self) -> None:
+        """Close at once; whoever waits on this link gets Broken. Idempotent."""
+        if self._fd < 0:
+            return
+        self._hub.unregister(self._fd)
+        self._fd = -1
+        self._timer.cancel()
+        self._gone = self._watcher = None
+        self._sock.close()
+        if self._pump is not None:
+            self._pump.fail(Broken(self, "closed"))
+        if self._reader is not None:
+            self._wake_reader()
+        if self._writer is not None:
+            self._wake_writer()

@@ -1,0 +1,247 @@
+"""Connections to one provider: a gate in front, a stack of idle ones behind.
+
+Problem: a provider allows so many connections, handshakes are dear (1.4 ms of CPU), and racing
+means cancelling. httpcore's pool loses slots for ever when a waiting request is cancelled, and its
+cost per request grows with the number of connections.
+
+Our way:
+
+1. The gate is a semaphore that is held from `acquire` until the *body* has ended, not until the
+   head has come. Nothing else queues; a wait at the gate has the caller's deadline.
+2. Idle connections are a stack (the warmest first). Each is watched while idle: when the provider
+   closes it, or sends bytes that nobody asked for (a poisoned answer to the next request), it is
+   closed at that instant and is never handed out.
+3. A body whose last bytes are still on the way when its answer is already complete (the chunk
+   terminator behind `[DONE]`) is read to its end by callbacks, at most `LINGER` seconds; so the
+   caller does not wait for it and the connection is not lost.
+
+A lease is returned exactly once, by `finish` or `close`, both synchronous: a cancelled task
+returns its slot in its own `finally`, without another await.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from kproxy.errors import Fault, FaultKind
+from kproxy.transport.dial import Dial, Origin
+from kproxy.transport.duplex import Broken, Duplex
+from kproxy.transport.timers import Timers
+
+__all__ = ["Lease", "Pool", "PoolParams", "PoolStatistics"]
+
+LINGER = 1.0
+"""Seconds to wait for the rest of a body after the answer in it was complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolParams:
+    """Limits of one endpoint. `connect` and `idle` are seconds."""
+
+    limit: int = 256
+    connect: float = 5.0
+    idle: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStatistics:
+    """Leases out, links idle, links lingering. At rest, `leased` and `lingering` are 0."""
+
+    leased: int
+    idle: int
+    lingering: int
+
+
+class Remainder(Protocol):
+    """The part of a body reader that the pool needs to finish it (wire/chunked.py)."""
+
+    @property
+    def complete(self) -> bool: ...
+
+    @property
+    def excess(self) -> bytes: ...
+
+    def feed(self, data: bytes, /) -> bytes: ...
+
+
+class Lease:
+    """One connection, held by one attempt. `reused` says that it carried a request before."""
+
+    __slots__ = ("_pool", "link", "reused")
+
+    def __init__(self, pool: "Pool", link: Duplex, reused: bool) -> None:
+        self._pool: Pool | None = pool
+        self.link = link
+        self.reused = reused
+
+    def finish(self, body: Remainder, keep_alive: bool) -> None:
+        """The answer is complete: keep the connection where its framing allows. Idempotent."""
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        if not keep_alive or body.excess:
+            pool.discard(self.link)
+        elif body.complete:
+            pool.keep(self.link)
+        else:
+            pool.linger(self.link, body)
+
+    def close(self) -> None:
+        """The answer is not complete, or not wanted: close the connection. Idempotent."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.discard(self.link)
+
+
+class Pool:
+    """Every connection to one origin. `close` ends the idle ones; leases end with their owners."""
+
+    def __init__(self, origin: Origin, dial: Dial, timers: Timers, params: PoolParams) -> None:
+        self.origin = origin
+        self._dial = dial
+        self._params = params
+        self._gate = trio.Semaphore(params.limit)
+        self._idle: deque[tuple[float, Duplex]] = deque()  # oldest first
+        self._lingering: dict[Duplex, float] = {}
+        self._reaper = timers.timer(self._reap)
+
+    async def acquire(self, deadline: float, *, fresh: bool = False) -> Lease:
+        """A connection within the gate, idle or new (`fresh`: surely new).
+
+        Raises Fault (pool, connect, TLS) at the latest at `deadline`, absolute. The caller returns
+        the lease by `finish` or `close`.
+        """
+        await self._enter(deadline)
+        try:
+            if not fresh and (link := self._reuse()) is not None:
+                return Lease(self, link, reused=True)
+            limit = min(deadline, trio.current_time() + self._params.connect)
+            return Lease(self, await self._dial(self.origin, limit), reused=False)
+        except BaseException:
+            self._gate.release()
+            raise
+
+    async def _enter(self, deadline: float) -> None:
+        try:
+            self._gate.acquire_nowait()
+        except trio.WouldBlock:
+            with trio.move_on_at(deadline) as scope:
+                await self._gate.acquire()
+            if scope.cancelled_caught:
+                raise Fault(FaultKind.POOL_TIMEOUT, "no free connection in time") from None
+
+    def _reuse(self) -> Duplex | None:
+        while self._idle:
+            since, link = self._idle.pop()
+            link.on_gone = None
+            link.watch(None)
+            if since + self._params.idle > trio.current_time() and _silent(link):
+                return link
+            link.close()
+        return None
+
+    def keep(self, link: Duplex) -> None:
+        """For Lease: back onto the stack, and the slot is free."""
+        self._gate.release()
+        self._park(link)
+
+    def _park(self, link: Duplex) -> None:
+        if not _silent(link):
+            link.close()
+            return
+        now = trio.current_time()
+        entry = (now, link)
+        drop = self._dropper(entry)
+        self._idle.append(entry)
+        link.deadline = math.inf
+        link.watch(drop)
+        link.on_gone = drop
+        if len(self._idle) == 1:
+            self._reaper.move(now + self._params.idle)
+
+    def _dropper(self, entry: tuple[float, Duplex]) -> Callable[[], None]:
+        def drop() -> None:
+            if entry in self._idle:
+                self._idle.remove(entry)
+            entry[1].close()
+
+        return drop
+
+    def discard(self, link: Duplex) -> None:
+        """For Lease: close it, and the slot is free."""
+        self._gate.release()
+        link.close()
+
+    def linger(self, link: Duplex, body: Remainder) -> None:
+        """For Lease: read the rest of `body` by callbacks; the slot is free when that is over."""
+
+        def over(good: bool) -> None:
+            if self._lingering.pop(link, None) is None:
+                return
+            link.on_gone = None
+            link.watch(None)
+            self._gate.release()
+            if good:
+                self._park(link)
+            else:
+                link.close()
+
+        def more() -> None:
+            try:
+                while not body.complete and (data := link.receive_nowait()) is not None:
+                    if not data:
+                        return over(False)
+                    body.feed(data)
+            except Exception:  # whatever it is, this connection is not worth keeping
+                return over(False)
+            if body.complete:
+                over(not body.excess)
+            return None
+
+        self._lingering[link] = trio.current_time() + LINGER
+        link.watch(more)
+        link.on_gone = lambda: over(False)
+        self._reaper.move(min(self._reaper.when, trio.current_time() + LINGER))
+        more()
+
+    def _reap(self) -> None:
+        now = trio.current_time()
+        for link in [link for link, until in self._lingering.items() if until <= now]:
+            if link.on_gone is not None:
+                link.on_gone()
+        while self._idle and self._idle[0][0] + self._params.idle <= now:
+            _, link = self._idle.popleft()
+            link.close()
+        due = [until for until in self._lingering.values()]
+        if self._idle:
+            due.append(self._idle[0][0] + self._params.idle)
+        if due:
+            self._reaper.move(min(due))
+
+    def close(self) -> None:
+        """Close what is idle; leases that are out end with their owners."""
+        while self._idle:
+            _, link = self._idle.pop()
+            link.on_gone = None
+            link.watch(None)
+            link.close()
+
+    def statistics(self) -> PoolStatistics:
+        """Slots and links now."""
+        return PoolStatistics(
+            leased=self._params.limit - self._gate.value,
+            idle=len(self._idle),
+            lingering=len(self._lingering),
+        )
+
+
+def _silent(link: Duplex) -> bool:
+    """Whether an idle connection is open and has nothing to say, as it must."""
+    try:
+        return link.receive_nowait() is None
+    except Broken:
+        return False

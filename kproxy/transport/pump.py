@@ -1,0 +1,143 @@
+"""One running relay from a source link to a sink link, driven by edges while its owner is parked.
+
+States: *reading* (the source's edges run `source_ready`), *blocked* (the sink was full: `_rest`
+waits, the source is not read), *over* (finished or failed: the owner is on its way back). The
+essay is in link.py.
+"""
+
+import math
+from typing import TYPE_CHECKING
+
+import trio
+
+from kproxy.transport.duplex import Stage
+
+if TYPE_CHECKING:
+    from kproxy.transport.link import Link
+
+__all__ = ["RECEIVE_SIZE", "Pump"]
+
+RECEIVE_SIZE = 65_536
+"""Bytes asked for at once: a whole JSON answer, or many chunks after a pause. A read of fewer has
+emptied the socket."""
+
+ROUNDS = 8
+"""Reads in one edge before the owner's relay yields to other sockets."""
+
+
+class Pump:
+    """See `Link.pump`. Lives as long as one call of `run`."""
+
+    __slots__ = ("_error", "_gap", "_owner", "_rest", "_sink", "_source", "_stage", "_until", "_yielded")
+
+    def __init__(self, source: "Link", sink: "Link", stage: Stage, gap: float) -> None:
+        self._source = source
+        self._sink = sink
+        self._stage = stage
+        self._gap = gap
+        self._until = source.deadline
+        self._owner: trio.lowlevel.Task | None = None
+        self._rest: memoryview | None = None
+        self._error: Exception | None = None
+        self._yielded = False
+
+    async def run(self) -> None:
+        """Relay until the stage is finished. Raises what stopped it otherwise."""
+        source, sink = self._source, self._sink
+        self._listen()
+        source.attach(self)
+        sink.attach(self)
+        try:
+            self.source_ready(source)
+            while not (self._stage.finished and self._rest is None) and self._error is None:
+                if self._yielded:  # a source with more to give than one turn may take
+                    self._yielded = False
+                    await trio.lowlevel.checkpoint()
+                    self.source_ready(source)
+                    continue
+                self._owner = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._abort)
+        finally:
+            source.attach(None)
+            sink.attach(None)
+        if self._error is not None:
+            raise self._error
+
+    def _abort(self, _: object) -> trio.lowlevel.Abort:
+        self._owner = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _wake(self) -> None:
+        if self._owner is not None:
+            task, self._owner = self._owner, None
+            trio.lowlevel.reschedule(task)
+
+    def _listen(self) -> None:
+        """From now on the source may be silent for the gap, within the whole's deadline."""
+        self._source.deadline = min(self._until, trio.current_time() + self._gap)
+
+    def fail(self, error: Exception) -> None:
+        """Stop with `error`, unless the relay is over already."""
+        if self._error is None:
+            self._error = error
+            self._wake()
+
+    def source_ready(self, link: "Link") -> None:
+        """The source may have bytes: carry them over until it is empty or the sink is full."""
+        if link is not self._source:
+            return
+        if self._rest is not None or self._error is not None or self._stage.finished:
+            return
+        try:
+            self._carry()
+        except Exception as error:
+            self.fail(error)
+
+    def _carry(self) -> None:
+        source, stage = self._source, self._stage
+        for _ in range(ROUNDS):
+            data = source.receive_nowait()
+            if data is None:
+                return
+            out = stage.take(data)
+            if out and not self._offer(out):
+                return
+            if stage.finished:
+                self._wake()
+                return
+            self._listen()
+            if len(data) < RECEIVE_SIZE and not source.greedy:
+                return
+        self._yielded = True
+        self._wake()
+
+    def _offer(self, out: bytes) -> bool:
+        sent = self._sink.send_nowait(out)
+        if sent == len(out):
+            return True
+        self._rest = memoryview(out)[sent:]
+        self._source.deadline = math.inf  # the silence is ours now
+        self._sink.deadline = trio.current_time() + self._sink.stall
+        return False
+
+    def sink_ready(self, link: "Link") -> None:
+        """The sink may have room: hand over the rest, then read on."""
+        if link is not self._sink or self._rest is None or self._error is not None:
+            return
+        try:
+            sent = self._sink.send_nowait(self._rest)
+        except Exception as error:
+            self.fail(error)
+            return
+        if sent:
+            self._sink.deadline = trio.current_time() + self._sink.stall
+        if sent < len(self._rest):
+            self._rest = self._rest[sent:]
+            return
+        self._rest = None
+        self._sink.deadline = math.inf
+        if self._stage.finished:
+            self._wake()
+            return
+        self._listen()
+        self.source_ready(self._source)

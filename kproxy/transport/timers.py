@@ -1,0 +1,94 @@
+"""Many deadlines, one sleeping task: callbacks in at a time, called from one place.
+
+A cancel scope per deadline costs 14 us and a token stream wants a new deadline for every chunk. So
+deadlines are timers in one heap, and one task sleeps until the earliest. Moving a timer *later*,
+which is what a stream does all day, only writes an attribute: the old heap entry comes up in its
+time, sees that it is early, and goes back. Moving it *earlier* pushes a second entry; the stale one
+is recognised when it surfaces. Callbacks are synchronous, short, and must not raise.
+"""
+
+import heapq
+import math
+from collections.abc import Callable
+from itertools import count
+from typing import NoReturn
+
+import trio
+
+__all__ = ["Timer", "Timers"]
+
+
+class Timer:
+    """A callback that is due at one absolute time of trio's clock; `math.inf` is never."""
+
+    __slots__ = ("_callback", "_queued", "_timers", "when")
+
+    def __init__(self, timers: "Timers", callback: Callable[[], None]) -> None:
+        self._timers = timers
+        self._callback = callback
+        self._queued = math.inf  # when this timer's earliest heap entry comes up
+        self.when = math.inf
+
+    def move(self, when: float) -> None:
+        """Make the timer due at `when` instead. Cheap when that is later than before."""
+        self.when = when
+        if when < self._queued:
+            self._queued = when
+            self._timers.push(when, self)
+
+    def cancel(self) -> None:
+        """The callback will not be called any more, unless the timer is moved again."""
+        self.when = math.inf
+
+    def surface(self, entry: float, now: float) -> None:
+        """A heap entry of this timer came up: call, go back to the heap, or forget it."""
+        if entry != self._queued:
+            return  # an earlier move made this entry stale
+        self._queued = math.inf
+        if self.when <= now:
+            self.when = math.inf
+            self._callback()
+        elif self.when != math.inf:
+            self.move(self.when)
+
+
+class Timers:
+    """The heap and its sleeper. `run` must be running for anything to be called."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Timer]] = []
+        self._order = count()
+        self._nap = trio.CancelScope()
+
+    def timer(self, callback: Callable[[], None]) -> Timer:
+        """A timer that is not due yet."""
+        return Timer(self, callback)
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+        """A timer that is due at `when` (trio's clock, seconds)."""
+        timer = Timer(self, callback)
+        timer.move(when)
+        return timer
+
+    def push(self, when: float, timer: Timer) -> None:
+        """For Timer: queue one entry, and wake the sleeper in time for it."""
+        heapq.heappush(self._heap, (when, next(self._order), timer))
+        if when < self._nap.deadline:
+            self._nap.deadline = when
+
+    async def run(self) -> NoReturn:
+        """Call what is due, for ever; ends by cancellation."""
+        while True:
+            due = self._heap[0][0] if self._heap else math.inf
+            self._nap = trio.CancelScope(deadline=due)
+            with self._nap:
+                await trio.sleep_forever()
+            now = trio.current_time()
+            while self._heap and self._heap[0][0] <= now:
+                entry, _, timer = heapq.heappop(self._heap)
+                timer.surface(entry, now)
+            await trio.lowlevel.checkpoint()
+
+    def statistics(self) -> int:
+        """How many heap entries there are, stale ones included."""
+        return len(self._heap)

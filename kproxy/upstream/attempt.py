@@ -1,0 +1,215 @@
+"""One attempt at one provider: connect, send, head, then the whole body or the first token.
+
+The attempt owns its lease from `open` to `finish` or `close`, both synchronous and idempotent, so
+that a cancelled owner returns the slot and closes the socket in its `finally` without waiting.
+Every way it can fail before the commit point leaves as one `Fault`, mapped here.
+
+A kept connection may have been closed by the provider in the instant we wrote to it. Where it ended
+before a single byte of an answer, the request goes once more on a fresh connection: the provider
+closed it idle, it did not answer.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import trio
+
+from kproxy.errors import Fault, FaultKind, Rejected
+from kproxy.transport.duplex import Broken, Duplex, Expired
+from kproxy.transport.pool import Lease
+from kproxy.upstream.endpoint import Endpoint
+from kproxy.wire.chunked import Body
+from kproxy.wire.events import ProtocolError, ResponseHead
+from kproxy.wire.response import ResponseReader
+
+__all__ = ["Attempt", "AttemptTimes", "Timing"]
+
+ERROR_BODY = 65_536
+"""Bytes of a provider's error body that are read; the rest costs the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Absolute deadlines of one attempt, and the longest silence inside an answer in seconds."""
+
+    total: float
+    first: float
+    gap: float
+
+
+@dataclass(slots=True)
+class AttemptTimes:
+    """When things happened, on trio's clock."""
+
+    started: float
+    connected: float = math.nan
+    head: float = math.nan
+    first_token: float | None = None
+
+
+@dataclass(slots=True)
+class _Answer:
+    head: ResponseHead
+    body: Body
+    rest: bytes = field(repr=False)
+
+
+class Attempt:
+    """One request to one endpoint. Opened once; ended once by `finish` or `close`."""
+
+    __slots__ = ("_answer", "_lease", "endpoint", "model", "times", "timing")
+
+    def __init__(self, endpoint: Endpoint, model: str, timing: Timing) -> None:
+        self.endpoint = endpoint
+        self.model = model
+        self.timing = timing
+        self.times = AttemptTimes(started=trio.current_time())
+        self._lease: Lease | None = None
+        self._answer: _Answer | None = None
+
+    def __repr__(self) -> str:
+        state = "idle" if self._lease is None else "sent" if self._answer is None else "answered"
+        return f"<Attempt {self.endpoint.provider}/{self.model} {state}>"
+
+    @property
+    def link(self) -> Duplex:
+        """The open connection. Only between `open` and the end."""
+        assert self._lease is not None
+        return self._lease.link
+
+    @property
+    def body(self) -> Body:
+        """The reader of the answer's body."""
+        assert self._answer is not None
+        return self._answer.body
+
+    async def open(self, request: bytes) -> None:
+        """Connect, send, and read the head of a 200. Raises Fault and Rejected.
+
+        `Rejected` is the provider's word on the caller's content: not to be tried elsewhere.
+        """
+        answer = await self._exchange(request, fresh=False)
+        if answer is None:
+            answer = await self._exchange(request, fresh=True)
+        assert answer is not None
+        self._answer = answer
+        self.times.head = trio.current_time()
+        if answer.head.status != 200:
+            raise await self._refusal(answer)
+
+    async def _exchange(self, request: bytes, *, fresh: bool) -> _Answer | None:
+        """Send on one connection; None where a kept one turned out to be closed."""
+        pool, timing = self.endpoint.pool, self.timing
+        lease = await pool.acquire(min(timing.total, timing.first), fresh=fresh)
+        self._lease = lease
+        self.times.connected = trio.current_time()
+        link = lease.link
+        link.deadline = min(timing.total, timing.first)
+        reader = ResponseReader(self.endpoint.h1)
+        heard = False
+        try:
+            await link.send_all(request)
+            while (head := reader.next_head(b"POST")) is None:
+                data = await link.receive()
+                if not data:
+                    reader.eof()
+                    raise Broken(link, "closed before an answer")
+                heard = True
+                reader.receive_data(data)
+        except (Broken, ProtocolError) as error:
+            self.close()
+            if lease.reused and not heard:
+                return None
+            raise self._fault(error) from error
+        except Expired as error:
+            self.close()
+            raise self._late(error) from error
+        assert reader.body is not None
+        return _Answer(head, reader.body, reader.rest)
+
+    def _fault(self, error: Exception) -> Fault:
+        if isinstance(error, ProtocolError):
+            return Fault(FaultKind.BAD_FRAMING, f"not an HTTP answer: {error.message}")
+        return Fault(FaultKind.RESET, "the connection broke before an answer")
+
+    def _late(self, _: Expired) -> Fault:
+        if trio.current_time() >= self.timing.total:
+            return Fault(FaultKind.TOTAL_TIMEOUT, "no answer within the request's deadline")
+        return Fault(FaultKind.FIRST_TOKEN_TIMEOUT, "no first token in time")
+
+    async def _refusal(self, answer: _Answer) -> Fault | Rejected:
+        """The error for a status other than 200; the connection is kept where that is cheap."""
+        status = answer.head.status
+        body = b""
+        try:
+            body = await self._read(answer, ERROR_BODY)
+            self.finish()
+        except Fault:
+            self.close()
+        return self.endpoint.dialect.read_error(status, answer.head.get, body)
+
+    async def read_whole(self) -> bytes:
+        """The answer's body. Raises Fault; the caller of this ends the attempt."""
+        assert self._answer is not None
+        return await self._read(self._answer, self.endpoint.limits.body)
+
+    async def _read(self, answer: _Answer, limit: int) -> bytes:
+        if (answer.head.content_length or 0) > limit:
+            raise Fault(FaultKind.TOO_LARGE, "the answer is over the limit")
+        link, timing = self.link, self.timing
+        pieces: list[bytes] = []
+        size = 0
+        try:
+            data = answer.rest
+            while True:
+                if data:
+                    pieces.append(answer.body.feed(data))
+                    size += len(pieces[-1])
+                if answer.body.complete:
+                    break
+                if size > limit:
+                    raise Fault(FaultKind.TOO_LARGE, "the answer is over the limit")
+                link.deadline = min(timing.total, trio.current_time() + timing.gap)
+                data = await link.receive()
+                if not data:
+                    answer.body.eof()
+                    break
+        except ProtocolError as error:
+            raise Fault(FaultKind.CLOSED_EARLY, f"bad body: {error.message}") from error
+        except Broken as error:
+            raise Fault(FaultKind.RESET, "the connection broke inside the answer") from error
+        except Expired as error:
+            raise self.silence() from error
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def silence(self) -> Fault:
+        """What a deadline that passed inside the answer means: the whole's, or a gap."""
+        if trio.current_time() >= self.timing.total:
+            return Fault(FaultKind.TOTAL_TIMEOUT, "the answer did not end in time")
+        return Fault(FaultKind.GAP_TIMEOUT, "silence inside the answer")
+
+    async def next_piece(self) -> bytes:
+        """Bytes of the body before the first token; b"" at its end. Raises Fault."""
+        assert self._answer is not None
+        if rest := self._answer.rest:
+            self._answer.rest = b""
+            return rest
+        try:
+            return await self.link.receive()
+        except Broken as error:
+            raise Fault(FaultKind.RESET, "the connection broke before a token") from error
+        except Expired as error:
+            raise self._late(error) from error
+
+    def finish(self) -> None:
+        """The answer is complete: the connection may be kept."""
+        lease, self._lease = self._lease, None
+        if lease is not None and self._answer is not None:
+            lease.link.deadline = math.inf
+            lease.finish(self._answer.body, self._answer.head.keep_alive)
+
+    def close(self) -> None:
+        """Whatever is still open is closed, and the slot returned. Idempotent."""
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            lease.close()

@@ -1,0 +1,90 @@
+"""Field names: which there are, which of them travel, and text made safe to be a value.
+
+Nothing passes by accident: what goes to a provider is chosen from a list of what may.
+"""
+
+from kproxy.wire.events import Headers
+
+__all__ = [
+    "ALLOW_UPSTREAM",
+    "COST",
+    "HOP_BY_HOP",
+    "PROVIDER",
+    "RECEIPT",
+    "REQUEST_ID",
+    "SAVINGS",
+    "SPELLINGS",
+    "clean_value",
+    "forwardable",
+]
+
+PROVIDER = b"x-kairosroute-provider"
+COST = b"x-kairosroute-cost"
+SAVINGS = b"x-kairosroute-savings"
+RECEIPT = b"x-kairosroute-receipt"
+REQUEST_ID = b"x-request-id"
+
+HOP_BY_HOP = frozenset(
+    b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer "
+    b"transfer-encoding upgrade http2-settings".split()
+)
+"""They speak about one connection and end with it (RFC 9110 section 7.6.1)."""
+
+ALLOW_UPSTREAM = frozenset(b"traceparent tracestate openai-beta".split())
+"""The caller's fields that may reach a provider.
+
+Trace context joins the caller's traces with the provider's, and W3C asks middle boxes to pass it
+on. `openai-beta` chooses the behaviour that the caller's code is written for. Nothing else:
+credentials, organisation and project name accounts, and at the provider the account is ours;
+cookies and addresses are the caller's own; the user agent and x-stainless fields describe a client
+that is not the one connected; accept-encoding and content-type say what *we* send and read. An
+idempotency key stays here, since one request may become attempts at several providers.
+"""
+
+_USUAL = (
+    b"Accept Accept-Encoding Accept-Language Age Allow Alt-Svc Authorization Cache-Control "
+    b"CF-Cache-Status CF-Ray Connection Content-Encoding Content-Length Content-Type Cookie Date "
+    b"ETag Expect Host Idempotency-Key Keep-Alive OpenAI-Beta OpenAI-Organization "
+    b"OpenAI-Processing-Ms OpenAI-Project OpenAI-Version Origin Referer Retry-After Server "
+    b"Set-Cookie Strict-Transport-Security Traceparent Tracestate Transfer-Encoding User-Agent "
+    b"Vary Via X-API-Key X-Content-Type-Options X-Forwarded-For X-Forwarded-Host "
+    b"X-Forwarded-Proto X-RateLimit-Limit-Requests X-RateLimit-Limit-Tokens "
+    b"X-RateLimit-Remaining-Requests X-RateLimit-Remaining-Tokens X-RateLimit-Reset-Requests "
+    b"X-RateLimit-Reset-Tokens X-Real-IP X-Request-ID X-Stainless-Arch X-Stainless-Async "
+    b"X-Stainless-Lang X-Stainless-OS X-Stainless-Package-Version X-Stainless-Raw-Response "
+    b"X-Stainless-Read-Timeout X-Stainless-Retry-Count X-Stainless-Runtime "
+    b"X-Stainless-Runtime-Version"
+).split()
+
+SPELLINGS = {
+    spelling: name.lower() for name in _USUAL for spelling in (name, name.title(), name.lower())
+}
+"""Spellings of usual names, to lower case: found here, a name needs no further check."""
+
+_VISIBLE = bytes(byte if 0x20 <= byte < 0x7F else 0x3F for byte in range(256))
+
+
+def forwardable(headers: Headers) -> Headers:
+    """The fields of a caller that go to a provider, in order.
+
+    A field named in Connection belongs to the caller's connection and stays (RFC 9110 section
+    7.6.1), whatever its name.
+    """
+    kept = [header for header in headers if header[0] in ALLOW_UPSTREAM]
+    if not kept:
+        return kept
+    named = {
+        token.strip().lower()
+        for name, value in headers
+        if name == b"connection"
+        for token in value.split(b",")
+    }
+    return [header for header in kept if header[0] not in named]
+
+
+def clean_value(text: str) -> bytes:
+    """Any text as a field value: what is not visible ASCII or a space becomes `?`.
+
+    So neither a model's nor a caller's text can end the line or begin another one.
+    """
+    return text.encode("ascii", "replace").translate(_VISIBLE).strip()

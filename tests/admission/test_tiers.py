@@ -1,0 +1,38 @@
+"""The tier table is the contract's, number for number."""
+
+import dataclasses
+
+import pytest
+
+from kproxy.admission.tiers import TIERS
+from kproxy.money import NANOS_PER_USD
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "burst", "tokens", "overage", "paid"),
+    [
+        ("free", 60, 5, 100_000, None, False),
+        ("team", 600, 50, 10_000_000, 400_000_000, True),
+        ("business", 3_000, 250, 50_000_000, 300_000_000, True),
+        ("enterprise", None, None, None, None, True),
+        ("unlimited", None, None, None, None, True),
+    ],
+)
+def test_numbers_of_contract_section_11(name, rate, burst, tokens, overage, paid):
+    tier = TIERS[name]
+    assert tier.name == name
+    assert (tier.requests_per_minute, tier.burst, tier.tokens_per_month) == (rate, burst, tokens)
+    assert tier.overage_price == overage
+    assert tier.paid is paid
+
+
+def test_only_the_free_tier_has_trial_credit():
+    credit = {name: tier.trial_credit for name, tier in TIERS.items() if tier.trial_credit}
+    assert credit == {"free": 5 * NANOS_PER_USD}
+
+
+def test_the_table_cannot_be_changed():
+    with pytest.raises(TypeError):
+        TIERS["free"] = TIERS["unlimited"]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        TIERS["free"].paid = True

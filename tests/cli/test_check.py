@@ -1,0 +1,95 @@
+"""`kproxy check`: a summary, or the wrong line."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from kproxy.cli.root import kproxy
+
+CANARY = "sk-canary"
+NOTHING = dict.fromkeys(
+    ("KPROXY_CONFIG", "KPROXY_LISTEN", "PORT", "OPENAI_API_KEY", "OPENAI_BASE_URL")
+)
+
+
+@pytest.fixture
+def run(tmp_path):
+    def invoke(text, *flags, **environ):
+        file = tmp_path / "kproxy.toml"
+        file.write_text(text)
+        return CliRunner().invoke(
+            kproxy,
+            ["check", "--config", str(file), *flags],
+            env=NOTHING | {"KPROXY_DATA_DIR": "/data"} | environ,
+        )
+
+    return invoke
+
+
+GOOD = """\
+[providers.acme]
+base_url = "http://127.0.0.1:9000/v1"
+api_key = "${env:ACME_API_KEY}"
+[providers.played]
+dialect = "sim"
+[[models]]
+id = "m"
+provider = "acme"
+"""
+
+
+def test_a_good_file(run, tmp_path):
+    result = run(GOOD, ACME_API_KEY=CANARY)
+    assert result.exit_code == 0
+    assert result.stdout == (
+        f"file:      {tmp_path}/kproxy.toml\n"
+        "listen:    127.0.0.1:4000\n"
+        "data dir:  /data\n"
+        "providers: acme (http://127.0.0.1:9000/v1), played (simulated)\n"
+        "models:    1\n"
+    )
+    assert not (tmp_path / "data").exists()
+    found = json.loads(run(GOOD, "--json", ACME_API_KEY=CANARY).stdout)
+    assert (found["ok"], found["models"], found["listen"]) == (True, 1, ["127.0.0.1:4000"])
+    assert "canary" not in result.output + json.dumps(found)
+
+
+def test_a_bad_file(run, tmp_path):
+    result = run("listen = 1\n")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        f"Error: {tmp_path}/kproxy.toml:1: listen: expected `array`, got `int`\n"
+    )
+    result = run("\nlisten = 1\n", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout) == {
+        "ok": False,
+        "error": "expected `array`, got `int`",
+        "file": f"{tmp_path}/kproxy.toml",
+        "line": 2,
+        "path": "listen",
+    }
+
+
+def test_a_secret_in_the_wrong_place_is_not_repeated(run):
+    for text in (
+        f'[providers.acme]\ndialect = "{CANARY}"\n',
+        f'[providers.acme]\nbase_url = "{CANARY}"\n',
+        f'[providers.acme]\nbase_url = "http://{CANARY}@h"\n',
+        f'[providers.acme]\nbase_url = "http://h"\napi_key = "{CANARY} x"\n',
+        f'[providers.acme]\nbase_url = "http://h"\nzdr = "{CANARY}"\n',
+        f'[providers.acme]\nbase_url = "http://h"\nmodels = "{CANARY}"\n',
+        f'listen = ["{CANARY}"]\n',
+        f'[limits]\nbody = "{CANARY}"\n',
+    ):
+        result = run(text)
+        assert result.exit_code == 1
+        assert "canary" not in result.output
+
+
+def test_nothing_configured_is_good():
+    result = CliRunner().invoke(kproxy, ["check"], env=NOTHING | {"HOME": "/home/op"})
+    assert result.exit_code == 0
+    assert "file:      none\n" in result.stdout
+    assert "openai (" in result.stdout

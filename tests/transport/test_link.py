@@ -1,0 +1,149 @@
+"""Real sockets in the hub, by socket pairs: edges, ends, deadlines, cancellation."""
+
+import math
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from kproxy.transport.duplex import Broken, Expired
+from kproxy.transport.hub import Hub
+from kproxy.transport.link import Link
+
+
+@asynccontextmanager
+async def linked() -> AsyncIterator[tuple[Hub, Link, Link]]:
+    """A running hub and two connected links."""
+    hub = Hub()
+    left, right = socket.socketpair()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(hub.run)
+        a, b = Link(hub, left), Link(hub, right)
+        try:
+            yield hub, a, b
+        finally:
+            a.close()
+            b.close()
+            nursery.cancel_scope.cancel()
+    assert hub.statistics().sockets == 0
+    hub.close()
+
+
+async def test_bytes_that_come_while_parked_and_while_not() -> None:
+    async with linked() as (_, a, b), trio.open_nursery() as nursery:
+        nursery.start_soon(a.send_all, b"one")
+        assert await b.receive() == b"one"
+        await a.send_all(b"two")
+        assert await b.receive() == b"two"
+        assert b.receive_nowait() is None
+
+
+async def test_an_end_behind_bytes_in_one_edge_is_seen() -> None:
+    async with linked() as (_, a, b):
+        async with trio.open_nursery() as nursery:
+            got: list[bytes] = []
+
+            async def read() -> None:
+                while data := await b.receive():
+                    got.append(data)
+
+            nursery.start_soon(read)
+            await trio.testing.wait_all_tasks_blocked()
+            a.send_nowait(b"last words")
+            a.end()
+        assert got == [b"last words"]
+        assert b.peer_ended
+
+
+async def test_a_large_send_waits_for_the_reader_and_loses_nothing() -> None:
+    sent = bytes(range(256)) * 40_000  # 10 MB
+    async with linked() as (_, a, b), trio.open_nursery() as nursery:
+        nursery.start_soon(a.send_all, sent)
+        got = bytearray()
+        while len(got) < len(sent):
+            got += await b.receive()
+        assert bytes(got) == sent
+
+
+async def test_gone_is_told_although_bytes_lie_unread() -> None:
+    async with linked() as (_, a, b):
+        told = trio.Event()
+        b.on_gone = told.set
+        a.send_nowait(b"a pipelined request")
+        a.close()
+        await told.wait()
+        assert b.receive_nowait() == b"a pipelined request"
+
+
+async def test_gone_is_told_at_once_when_it_has_happened_already() -> None:
+    async with linked() as (_, a, b):
+        heard = trio.Event()
+        b.on_gone = heard.set
+        a.close()
+        await heard.wait()
+        calls: list[int] = []
+        b.on_gone = lambda: calls.append(1)
+        assert calls == [1]
+
+
+async def test_a_deadline_ends_a_wait_and_only_the_wait() -> None:
+    async with linked() as (_, a, b):
+        b.deadline = trio.current_time() - 1
+        with pytest.raises(Expired) as caught:
+            await b.receive()
+        assert caught.value.link is b
+        b.deadline = math.inf
+        await a.send_all(b"still usable")
+        assert await b.receive() == b"still usable"
+
+
+async def test_a_reader_that_takes_nothing_expires_the_sender() -> None:
+    async with linked() as (_, a, _b):
+        a.stall = 0.0
+        with pytest.raises(Expired):
+            await a.send_all(b"x" * 50_000_000)
+        assert a.deadline == math.inf
+
+
+async def test_closing_wakes_who_waits() -> None:
+    async with linked() as (_, a, _b):
+        with pytest.RaisesGroup(Broken):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(a.receive)
+                await trio.testing.wait_all_tasks_blocked()
+                a.close()
+
+
+async def test_a_cancelled_wait_leaves_the_link_usable() -> None:
+    async with linked() as (_, a, b):
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await b.receive()
+        assert scope.cancelled_caught
+        await a.send_all(b"after")
+        assert await b.receive() == b"after"
+
+
+async def test_a_reset_is_broken_or_an_end_never_silence() -> None:
+    async with linked() as (_, a, b):
+        a.reset()
+        try:
+            assert await b.receive() == b""
+        except Broken as broken:
+            assert broken.link is b
+
+
+async def test_a_callback_that_raises_does_not_stop_the_hub(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with linked() as (_, a, b):
+        b.watch(lambda: 1 / 0)
+        a.send_nowait(b"x")
+        await trio.testing.wait_all_tasks_blocked()
+        while not caplog.records:
+            await trio.lowlevel.checkpoint()
+        b.watch(None)
+        await a.send_all(b"y")
+        assert await b.receive() == b"xy"
