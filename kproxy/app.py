@@ -4,6 +4,7 @@ Builds every room from narrow parameters, owns the outermost nursery, and takes 
 order: not ready, no new connections, exchanges finish within the drain time, then the rest is cut.
 """
 
+import dataclasses
 import gc
 import resource
 import signal
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urlsplit
 
 import trio
@@ -84,7 +86,7 @@ async def _run(
         draining = trio.Event()
         service = build_service(config, catalog, endpoints, store, hub, draining)
         listener = Listener(hub, listeners, Router(service), _listener_params(config))
-        _watch(service.metrics, listener, hub)
+        _watch(service.metrics, listener, hub, endpoints)
         await nursery.start(_until_signal, listener, draining, config.drain_timeout)
         addresses = tuple(Address(*one.getsockname()[:2]) for one in listeners)
         await nursery.start(listener.serve)
@@ -131,10 +133,21 @@ async def _until_signal(
 
 def build_catalog(config: Config) -> Catalog:
     """The packaged catalog as far as its providers are configured, under the operator's rows."""
-    packaged = load_packaged()
+    packaged = _played(load_packaged(), config)
     facts = [_facts(packaged, slug, given) for slug, given in config.providers.items()]
     rows = [_model(packaged, row) for row in config.models]
     return packaged.at_providers(config.providers).with_models(rows, facts)
+
+
+def _played(packaged: Catalog, config: Config) -> Catalog:
+    """Simulated providers have no names of their own for a model: they are asked for its id."""
+    played = {slug for slug, given in config.providers.items() if given.dialect == "sim"}
+    rows = [
+        dataclasses.replace(model, upstream=model.id)
+        for model in packaged.models
+        if model.provider in played
+    ]
+    return packaged.with_models(rows)
 
 
 def _facts(packaged: Catalog, slug: str, given: ProviderConfig) -> Provider:
@@ -205,16 +218,31 @@ def build_service(
     )
 
 
-def _watch(metrics: Metrics, listener: Listener, hub: Hub) -> None:
-    metrics.watch(
-        "kproxy_connections", "Connections of callers.", lambda: listener.statistics()[0]
-    )
+def _watch(
+    metrics: Metrics, listener: Listener, hub: Hub, endpoints: Mapping[str, Endpoint]
+) -> None:
+    metrics.watch("kproxy_connections", "Connections of callers.", lambda: listener.statistics()[0])
     metrics.watch(
         "kproxy_connections_refused",
         "Connections closed at once, over a limit.",
         lambda: listener.statistics()[1],
     )
     metrics.watch("kproxy_sockets", "Sockets in the hub.", lambda: hub.statistics().sockets)
+    pools: dict[tuple[str, ...], Callable[[], float]] = {}
+    for slug, endpoint in endpoints.items():
+        pools[slug, "leased"] = partial(_leased, endpoint.pool)
+        pools[slug, "idle"] = partial(_idle, endpoint.pool)
+    metrics.watch_each(
+        "kproxy_upstream_connections", "Connections to providers.", ("provider", "state"), pools
+    )
+
+
+def _leased(pool: Pool) -> float:
+    return pool.statistics().leased
+
+
+def _idle(pool: Pool) -> float:
+    return pool.statistics().idle
 
 
 async def _endpoints(config: Config, hub: Hub, nursery: trio.Nursery) -> dict[str, Endpoint]:
@@ -223,12 +251,12 @@ async def _endpoints(config: Config, hub: Hub, nursery: trio.Nursery) -> dict[st
     sim_url = ""
     if sims:
         sockets = open_listeners(SIM_HOST, 0)
-        sim_url = f"http://{SIM_HOST}:{sockets[0].getsockname()[1]}/v1"
+        sim_url = f"http://{SIM_HOST}:{sockets[0].getsockname()[1]}"
         await nursery.start(serve_sim, config.sim, sockets, hub)
     secure = any((given.base_url or "").startswith("https") for given in config.providers.values())
     dial = dialler(hub, tls_context() if secure else None)
     return {
-        slug: _endpoint(config, slug, given.base_url or sim_url, dial, hub)
+        slug: _endpoint(config, slug, given.base_url or f"{sim_url}/{slug}/v1", dial, hub)
         for slug, given in config.providers.items()
     }
 

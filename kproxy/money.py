@@ -13,7 +13,7 @@ NANOS_PER_USD = 1_000_000_000
 PER_MILLION = 1_000_000
 
 
-def nanos(usd: str | int | float) -> int:
+def nanos(usd: str | float) -> int:
     """USD as written (`"0.27"`, `2`, `0.27`) to nano-dollars, exactly.
 
     A float is read by its shortest decimal spelling, so a TOML `0.27` means 0.27. Raises

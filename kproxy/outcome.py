@@ -1,7 +1,8 @@
 """How a thing ended: the vocabulary that attempts, receipts and metrics share."""
 
 import enum
-from dataclasses import dataclass
+
+import msgspec
 
 __all__ = ["AttemptOutcome", "Ending", "Usage"]
 
@@ -16,8 +17,7 @@ class Ending(enum.Enum):
     SUPERSEDED = "superseded"  # another attempt won
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True):
     """Token counts of one attempt. `estimated` marks our count where the provider gave none."""
 
     prompt_tokens: int = 0
@@ -27,9 +27,8 @@ class Usage:
     estimated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptOutcome:
-    """One line of a receipt. Times are seconds since the request arrived; None: never came to it."""
+class AttemptOutcome(msgspec.Struct, frozen=True):
+    """One line of a receipt. Times are seconds since the request arrived; None: it never came."""
 
     model: str
     provider: str

@@ -4,8 +4,6 @@ The job opens attempts for the plan, turns their ends into counts, and says what
 It lives in one task and ends with the request.
 """
 
-import secrets
-
 import trio
 
 from kproxy.api.service import Service
@@ -37,7 +35,7 @@ class Job:
         self.call = call
         self.plan = plan
         self.deadline = exchange.arrived + plan.total
-        self.receipt_id = "rcpt_" + secrets.token_hex(12)
+        self.receipt_id = "rcpt_" + exchange.id
         self.attempts = 0
         self._prompt_tokens = prompt_tokens
         self._planned = trio.current_time()
@@ -147,5 +145,3 @@ def ending_of(error: BaseException) -> Ending:
     if isinstance(error, Rejected):
         return Ending.REJECTED
     return Ending.CANCELLED
-
-

@@ -74,13 +74,18 @@ class Relay:
             return data
         return exchange.frame(out)
 
-    def lost(self, error: Exception | None) -> bytes:
-        """The connection ended or broke: a good end behind a finish reason, else a Fault."""
+    def lost(self, error: ProtocolError | None) -> bytes:
+        """Nothing more can be read: a good end behind a finish reason, else a Fault.
+
+        `error` is what was wrong with the framing; None: the connection ended or broke.
+        """
         if self._flow.state is FlowState.OPEN:
+            if error is not None:
+                raise Fault(FaultKind.BAD_FRAMING, f"bad body: {error.message}") from error
             try:
                 self._body.eof()
             except ProtocolError as cut:
-                raise Fault(FaultKind.CLOSED_EARLY, "the stream was cut") from (error or cut)
+                raise Fault(FaultKind.CLOSED_EARLY, "the stream was cut") from cut
         self.finished = True
         return self._exchange.frame(self._flow.end()) + self._exchange.ending
 

@@ -5,7 +5,6 @@ carries, how an answer ended, whose fault an error is. It is pure; one instance 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
@@ -17,20 +16,23 @@ from kproxy.wire.events import Headers
 __all__ = ["ChunkFacts", "Dialect", "ReplyFacts"]
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkFacts:
+class ChunkFacts(msgspec.Struct, frozen=True):
     """What one chunk of a streamed answer says."""
 
     token: bool  # content, reasoning, refusal or tool-call text for the caller: the commit point
     text: int  # bytes of that text, for an estimate where the provider never tells
-    finishes: int  # choices that ended in this chunk
+    finished: tuple[int, ...]  # choices that ended in this chunk, by index
     empty: bool  # no choices at all: a usage chunk, or a preamble
     usage: ReplyUsage | None
     tagged: bool  # carries an x_kairosroute already: the provider is a kproxy
 
+    @property
+    def plain(self) -> bool:
+        """A piece of the answer like most: nothing ends here, and nothing need change."""
+        return not (self.finished or self.empty or self.tagged)
 
-@dataclass(frozen=True, slots=True)
-class ReplyFacts:
+
+class ReplyFacts(msgspec.Struct, frozen=True):
     """What a whole answer says."""
 
     usage: ReplyUsage | None

@@ -13,13 +13,21 @@ Our way: bytes are cut at event boundaries, each event is decoded once to be bel
 costs no latency, and a stream that is cut never ends inside one. Only the tail is held:
 
     OPEN      events pass; before the first token they gather instead
-    FINISHED  the last finish chunk is held for the usage
-    DONE      `[DONE]` was passed on, or an end after a finish reason stood in for it
+    FINISHED  every choice has its finish reason; the last chunk is held for the usage
+    DONE      `[DONE]` was passed on, or an end after the finish reasons stood in for it
+
+A chunk with a finish reason is held until the next one shows whether it was the last, and so is
+what a provider sends behind its last finish reason. Usage without choices ends the waiting: it
+carries `x_kairosroute` for who asked for it, and is taken out for who did not. `[DONE]` behind a
+held chunk is a good end also where a provider gives fewer choices than `n`; an end of the
+connection is one only where all `n` have finished.
 
 What ends otherwise is a Fault, raised at the event that shows it; what had to be passed on before
 that event has been returned by earlier calls or stands in `unsent`.
 
-We do not look into text, and do not forward what follows `[DONE]`.
+We do not look into text, and do not forward what follows `[DONE]`. Comments are forwarded as signs
+of life where nothing waits, and dropped elsewhere. So are events whose data are empty: by the
+standard they are none (WHATWG HTML, section 9.2.6), and OpenAI's clients fail on them.
 """
 
 import enum
@@ -33,7 +41,7 @@ from kproxy.schema.reply import ReplyUsage
 from kproxy.wire.events import ProtocolError
 from kproxy.wire.sse import Event, EventReader
 
-__all__ = ["DONE", "Flow", "FlowState", "splice"]
+__all__ = ["DONE", "MAX_BEFORE_TOKEN", "Flow", "FlowState", "splice", "untag"]
 
 DONE = b"data: [DONE]\n\n"
 
@@ -57,8 +65,8 @@ class Flow:
     """
 
     __slots__ = (
-        "_choices", "_dialect", "_extension", "_finishes", "_gathered", "_held", "_reader",
-        "_wants_usage", "committed", "state", "text", "unsent", "usage",
+        "_choices", "_dialect", "_extension", "_finished", "_gathered", "_held", "_placed",
+        "_reader", "_wants_usage", "committed", "state", "text", "unsent", "usage",
     )  # fmt: skip
 
     def __init__(
@@ -74,9 +82,10 @@ class Flow:
         self._choices = choices
         self._wants_usage = wants_usage
         self._extension = extension
-        self._finishes = 0
+        self._finished: set[int] = set()  # choices that have ended, by index
         self._gathered = bytearray()  # events before the first token
-        self._held: bytes | None = None  # the finish chunk that waits for the usage
+        self._held: Event | None = None  # the chunk that may turn out to be the last
+        self._placed = False  # x_kairosroute has left
         self.committed = False
         self.state = FlowState.OPEN
         self.text = 0
@@ -95,38 +104,41 @@ class Flow:
             events = self._reader.feed(payload)
         except ProtocolError as error:
             raise Fault(FaultKind.TOO_LARGE, error.message) from error
-        if len(events) == 1 and not self._reader.pending and self.committed:
-            out = self._event(events[0])  # the common case: one event, one write
-            return out if out is not None else b""
-        parts: list[bytes] = []
-        try:
-            for event in events:
-                out = self._event(event)
-                if out is not None:
-                    parts.append(out)
-        except Fault:
-            self.unsent = b"".join(parts) if self.committed else b""
-            raise
-        return b"".join(parts)
+        if len(events) == 1:
+            return self._event(events[0])  # the common case: one event, one write
+        return self._events(events)
 
     def end(self) -> bytes:
         """The provider's body has ended: what is still due to the caller. Raises Fault.
 
         An end after every finish reason is a good one, with or without `[DONE]`.
         """
+        out = self._events(self._reader.eof())
         if self.state is FlowState.DONE:
-            return b""
+            return out
         if self.state is FlowState.OPEN:
+            self.unsent = out
             raise Fault(FaultKind.CLOSED_EARLY, "the stream ended without a finish reason")
         self.state = FlowState.DONE
-        return self._release() + DONE
+        return out + self._release() + DONE
 
-    def _event(self, event: Event) -> bytes | None:
+    def _events(self, events: list[Event]) -> bytes:
+        parts: list[bytes] = []
+        try:
+            for event in events:
+                parts.append(self._event(event))  # noqa: PERF401 - what was before a fault counts
+        except Fault:
+            self.unsent = b"".join(parts)
+            raise
+        return b"".join(parts)
+
+    def _event(self, event: Event) -> bytes:
         data = event.data
         if self.state is FlowState.DONE:
-            return None
-        if data is None:  # a comment: keep-alive of the provider
-            return event.raw if self.committed and self._held is None else None
+            return b""
+        if not data:
+            alive = data is None and self.committed and self._held is None
+            return event.raw if alive else b""
         if data.startswith(b"[DONE]"):
             return self._done()
         if event.name == b"error":
@@ -134,74 +146,83 @@ class Flow:
         facts = self._dialect.read_chunk(data)
         if facts.usage is not None:
             self.usage = facts.usage
-        if facts.empty:
-            return self._empty(event.raw, facts)
-        if facts.finishes == 0 and self._held is None and self.committed:
-            self.text += facts.text
-            return event.raw
-        return self._choice(event.raw, facts)
-
-    def _choice(self, raw: bytes, facts: ChunkFacts) -> bytes | None:
-        """A chunk before the commit point, or with a finish reason, or behind a held one."""
         self.text += facts.text
-        self._finishes += facts.finishes
-        released = self._held or b""
-        self._held = None
-        if self._finishes >= self._choices and facts.finishes:
+        if self._held is None and self.committed and facts.plain:
+            return event.raw
+        return self._chunk(event, facts)
+
+    def _chunk(self, event: Event, facts: ChunkFacts) -> bytes:
+        """A chunk before the commit point, near the end, or that must change."""
+        self._finished.update(facts.finished)
+        if len(self._finished) >= self._choices:
             self.state = FlowState.FINISHED
-            self._held = untag(raw) if facts.tagged else raw
+        held, finished = self._held, self.state is FlowState.FINISHED
+        told = facts.empty and facts.usage is not None and finished
+        if facts.empty and not self._wants_usage:
+            return self._release() if told else b""
+        if facts.tagged:
+            event = _with_data(event, untag(event.data or b""))
+        self._held = None
+        out = b"" if held is None else held.raw
+        if self._placed:
+            out += event.raw
+        elif told:
+            out += self._place(event)
+        elif finished or facts.finished or (facts.empty and held is not None):
+            self._held = event
         else:
-            released += raw
-        if self.committed:
-            return released
-        self._gathered += released
-        if facts.token or self.state is FlowState.FINISHED:
-            return self._commit()
+            out += event.raw
+        return out if self.committed else self._gather(out, facts)
+
+    def _gather(self, out: bytes, facts: ChunkFacts) -> bytes:
+        """Nothing leaves before the commit point: a token, or a finish reason without one."""
+        self._gathered += out
+        if facts.token or facts.finished:
+            self.committed = True
+            out = bytes(self._gathered)
+            self._gathered.clear()
+            return out
         if len(self._gathered) > MAX_BEFORE_TOKEN:
             raise Fault(FaultKind.TOO_LARGE, "too much before the first token")
-        return None
-
-    def _commit(self) -> bytes:
-        self.committed = True
-        gathered = bytes(self._gathered)
-        self._gathered.clear()
-        return gathered
-
-    def _empty(self, raw: bytes, facts: ChunkFacts) -> bytes | None:
-        """A chunk without choices: the usage, or a preamble such as a prompt's filter results."""
-        if self._held is not None and facts.usage is not None:
-            if not self._wants_usage:
-                return self._release()
-            held, self._held = self._held, None
-            chunk = untag(raw) if facts.tagged else raw
-            return held + splice(chunk, self._extension(self))
-        if not self._wants_usage:
-            return None
-        if self.committed:
-            return raw
-        self._gathered += raw
-        return None
+        return b""
 
     def _done(self) -> bytes:
-        if self.state is FlowState.OPEN:
+        if self._held is None and self.state is FlowState.OPEN:
             raise Fault(FaultKind.NO_CONTENT, "the stream ended without a finish reason")
         self.state = FlowState.DONE
         return self._release() + DONE
 
     def _release(self) -> bytes:
+        """The held chunk, which is the last one."""
         held, self._held = self._held, None
-        return b"" if held is None else splice(held, self._extension(self))
+        return b"" if held is None else self._place(held)
+
+    def _place(self, event: Event) -> bytes:
+        """`event` with our extension. The provider has no more to say but `[DONE]`."""
+        self._placed = True
+        return _with_data(event, splice(event.data or b"", self._extension(self))).raw
+
+
+def _with_data(event: Event, data: bytes) -> Event:
+    """`event` with other data; what else stands in it stays, unless its data were several lines."""
+    assert event.data is not None
+    before, found, after = event.raw.partition(event.data)
+    if not found:
+        data = data.replace(b"\n", b" ")  # white space: JSON's strings hold no line ends
+        return Event(b"data: %b\n\n" % data, data, event.name)
+    return Event(before + data + after, data, event.name)
 
 
 def splice(chunk: bytes, extension: bytes) -> bytes:
-    """`chunk`, whose JSON object ends at its last brace, with `x_kairosroute` as last member."""
+    """`chunk`, which is a JSON object, with `x_kairosroute` as its last member."""
     at = chunk.rindex(b"}")
-    return b'%b,"x_kairosroute":%b%b' % (chunk[:at], extension, chunk[at:])
+    before = chunk[:at].rstrip()
+    comma = b"" if before.endswith(b"{") else b","
+    return b'%b%b"x_kairosroute":%b%b' % (before, comma, extension, chunk[at:])
 
 
 def untag(chunk: bytes) -> bytes:
     """`chunk` without an `x_kairosroute` of its own, so that ours does not stand twice."""
-    start, end = chunk.index(b"{"), chunk.rindex(b"}") + 1
-    members = msgspec.json.decode(chunk[start:end], type=dict[str, msgspec.Raw])
+    members = msgspec.json.decode(chunk, type=dict[str, msgspec.Raw])
     members.pop("x_kairosroute", None)
-    return chunk[:start] + msgspec.json.encode(members) + chunk[end:]
+    return msgspec.json.encode(members)

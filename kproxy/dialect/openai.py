@@ -6,6 +6,7 @@
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -61,15 +62,17 @@ class OpenAI:
         if chunk.has_error:
             raise Fault(FaultKind.ERROR_EVENT, "an error inside the stream")
         choices = chunk.choices or ()
-        text = finishes = 0
+        text = 0
+        finished: tuple[int, ...] = ()
         for choice in choices:
             if choice.delta is not None:
                 text += choice.delta.output_bytes
-            finishes += choice.finish_reason is not None
+            if choice.finish_reason is not None:
+                finished += (choice.index or 0,)
         return ChunkFacts(
             token=text > 0,
             text=text,
-            finishes=finishes,
+            finished=finished,
             empty=not choices,
             usage=chunk.usage,
             tagged=len(chunk.x_kairosroute) > 0,
@@ -98,9 +101,10 @@ class OpenAI:
         self, status: int, field: Callable[[bytes], bytes | None], body: bytes
     ) -> Fault | Rejected:
         """See `Dialect.read_error`."""
-        if status in CONTENT_STATUSES:
-            return _rejection(status, body)
-        if status in (401, 403):
+        rejection = _rejection(status, body) if status in CONTENT_STATUSES else None
+        if rejection is not None and rejection.code != "invalid_api_key":
+            return rejection
+        if status in (401, 403) or rejection is not None:
             return Fault(FaultKind.CREDENTIAL, f"HTTP {status}", status=status)
         wait = retry_after(field(b"retry-after"))
         kind = FaultKind.RATE_LIMITED if status == 429 else FaultKind.UNAVAILABLE
@@ -121,18 +125,30 @@ def _ask_usage(given: msgspec.Raw | None) -> bytes:
 
 def _rejection(status: int, body: bytes) -> Rejected:
     """The provider's word on the caller's content, in OpenAI's shape."""
-    message, code, param = f"The provider refused the request (HTTP {status}).", None, None
+    error = _error_object(body)
+    message, code, param = (_text(error.get(name)) for name in ("message", "code", "param"))
+    message = message or f"The provider refused the request (HTTP {status})."
+    return Rejected(status, code or "invalid_request_error", message, param=param)
+
+
+def _error_object(body: bytes) -> dict[str, Any]:
+    """The error in a body, in the shapes that are met: OpenAI's, Google's list of one, vLLM's bare
+    object, and a bare text. Empty for anything else, since the status says enough."""
     try:
-        error = msgspec.json.decode(body).get("error")
-        if isinstance(error, dict):
-            message = str(error.get("message") or message)[:MAX_MESSAGE]
-            code, param = error.get("code"), error.get("param")
-        elif isinstance(error, str):
-            message = error[:MAX_MESSAGE]
-    except (msgspec.MsgspecError, AttributeError, RecursionError, UnicodeDecodeError):
-        pass  # whatever it sent, its status says enough
-    code = code if isinstance(code, str) else "invalid_request_error"
-    return Rejected(status, code, message, param=param if isinstance(param, str) else None)
+        found = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return {}
+    if isinstance(found, list) and found:
+        found = found[0]
+    if isinstance(found, dict):
+        found = found.get("error", found)
+    if isinstance(found, str):
+        return {"message": found}
+    return found if isinstance(found, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return value[:MAX_MESSAGE] if isinstance(value, str) and value else None
 
 
 def retry_after(value: bytes | None) -> float | None:

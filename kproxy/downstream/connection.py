@@ -8,9 +8,10 @@ edge is seen although pipelined bytes lie unread; one such byte has blinded a wa
 A caller that only ends its sending side counts as gone, because a generating model costs money;
 `half_close` says otherwise for callers that need it.
 
-A response to a request that was not read to its end is followed by a short, bounded wait for the
-caller's bytes: closing at once would let the kernel answer them with a reset, which can destroy the
-response on its way (RFC 9112 section 9.6).
+Where we end a connection that the caller would have gone on using, or whose request was not read
+to its end, the last response is followed by a bounded wait for the caller's bytes: closing at once
+would let the kernel answer them with a reset, which can destroy the response on its way (RFC 9112
+section 9.6). Only a caller that asked for the end and has sent nothing more is closed at once.
 """
 
 import logging
@@ -20,16 +21,18 @@ from typing import Protocol
 
 import trio
 
-from kproxy.downstream.exchange import BodyLimits, Exchange, ExchangeState
+from kproxy.downstream.date import DateSource, no_date
+from kproxy.downstream.exchange import BodyLimits, Exchange, ExchangeState, new_id
 from kproxy.downstream.respond import error_event, to_answer
-from kproxy.errors import KproxyError
 from kproxy.transport.duplex import Broken, Duplex, Expired
 from kproxy.wire.events import Closed, Headers, ProtocolError, RequestHead
 from kproxy.wire.frame import response_head
 from kproxy.wire.h1 import RequestReader
 from kproxy.wire.limits import H1Limits
+from kproxy.wire.names import REQUEST_ID
 
 __all__ = ["Connection", "ConnectionParams", "Handler"]
+
 
 class Handler(Protocol):
     """What answers exchanges."""
@@ -44,9 +47,15 @@ class Handler(Protocol):
 
 
 LINGER = 2.0
-"""Seconds to take a caller's unread bytes after the last response (nginx: 5 s at most)."""
+"""Seconds of silence after which a caller's unread bytes are waited for no more (nginx: 5)."""
 
-LINGER_BYTES = 1_048_576
+LINGER_TOTAL = 30.0
+"""Seconds for all of them (nginx: the same)."""
+
+LINGER_BYTES = 67_108_864
+"""Twice the largest body: who sends more is not sending the body that was refused."""
+
+INTERNAL = 500
 
 log = logging.getLogger("kproxy.connection")
 
@@ -55,9 +64,9 @@ log = logging.getLogger("kproxy.connection")
 class ConnectionParams:
     """Limits of one caller's connection; times in seconds.
 
-    `head`: from the first byte of a request to the end of its head. `idle`: between requests.
-    `half_close`: answer a caller that has
-    ended its sending side. `engine`: "scan" or "h11", see wire/h1.py.
+    `head`: from the first byte of a request to the end of its head, of the first request from the
+    accept. `idle`: between requests. `half_close`: answer a caller that has ended its sending side.
+    `engine`: "scan" or "h11", see wire/h1.py. `date`: writes the Date field.
     """
 
     head: float = 10.0
@@ -66,23 +75,26 @@ class ConnectionParams:
     engine: str = "scan"
     h1: H1Limits = field(default_factory=H1Limits)
     body: BodyLimits = field(default_factory=BodyLimits)
+    date: DateSource = no_date
 
 
 class Connection:
-    """The keep-alive loop over one link. `draining` asks it to end after the present exchange."""
+    """The keep-alive loop over one link. `drain` asks it to end after the present exchange."""
 
     def __init__(self, link: Duplex, handler: Handler, params: ConnectionParams) -> None:
         self._link = link
         self._handler = handler
         self._params = params
         self._reader = RequestReader(params.h1, engine=params.engine)
-        self._busy = False
+        self._exchange: Exchange | None = None  # the one that is being answered
+        self._idle = False  # waiting, and no byte of a next request has come
         self._served = 0
         self._scope = trio.CancelScope()
-        self.draining = False
+        self._draining = False
 
     def __repr__(self) -> str:
-        return f"<Connection {'busy' if self._busy else 'idle'} {self._served} served>"
+        state = "idle" if self._idle else "reading or ending"
+        return f"<Connection {self._exchange or state}, {self._served} served>"
 
     async def serve(self) -> None:
         """Answer requests until the connection ends; the caller of this closes the link."""
@@ -94,12 +106,16 @@ class Connection:
                 pass  # the caller is gone, or takes nothing: there is nobody to tell
 
     def drain(self) -> None:
-        """End after the present exchange, or now when there is none."""
-        self.draining = True
-        if not self._busy:
-            self._scope.cancel()
+        """End after the present exchange, or now where no request has begun."""
+        self._draining = True
+        if self._exchange is not None:
+            self._exchange.keep_alive = False
+        elif self._idle:
+            # Not a cancellation: a request that has just woken the task would be cut by it.
+            self._link.deadline = trio.current_time()
 
     async def _serve_one(self) -> bool:
+        """One request and its response: may another follow."""
         try:
             head = await self._next_head()
         except ProtocolError as error:
@@ -107,28 +123,32 @@ class Connection:
             return False
         if head is None:
             return False
-        exchange = Exchange(self._link, self._reader, head, self._params.body)
-        self._busy = True
+        params = self._params
+        exchange = Exchange(self._link, self._reader, head, params.body, params.date)
+        exchange.keep_alive = head.keep_alive and not self._draining
+        self._exchange = exchange
         try:
             await self._answer(exchange)
         finally:
-            self._busy = False
+            self._exchange = None
             self._handler.ended(exchange)
             self._link.on_gone = None
             self._link.deadline = math.inf
         self._served += 1
-        if exchange.state is ExchangeState.ABORTED:
-            return False
-        if not exchange.request_read:
+        if exchange.keep_alive and exchange.request_read:
+            return True
+        read = exchange.request_read and not self._reader.buffered
+        if head.keep_alive or not read or self._link.receive_nowait():
             await self._linger()
-            return False
-        return exchange.keep_alive and not self.draining
+        return False
 
     async def _next_head(self) -> RequestHead | None:
-        """The next request's head; None when the caller has ended. Raises ProtocolError."""
+        """The next request's head; None where there is none to come. Raises ProtocolError."""
         reader, link, params = self._reader, self._link, self._params
-        started = reader.buffered > 0 or not self._served
-        link.deadline = trio.current_time() + (params.head if started else params.idle)
+        timed = reader.buffered > 0 or not self._served
+        link.deadline = trio.current_time() + (params.head if timed else params.idle)
+        if self._draining:
+            link.deadline = trio.current_time()
         while True:
             event = reader.next_event()
             if isinstance(event, RequestHead):
@@ -136,36 +156,40 @@ class Connection:
                 return event
             if event is Closed.CLOSED:
                 return None
+            self._idle = reader.buffered == 0
             try:
                 data = await link.receive()
             except Expired:
-                if reader.buffered == 0:
+                if self._idle:
                     return None
                 raise ProtocolError(408, "The request's head did not arrive in time.") from None
-            if not started:
-                started = True
+            finally:
+                self._idle = False
+            if not timed:
+                timed = True
                 link.deadline = trio.current_time() + params.head
             reader.receive_data(data)
 
     async def _answer(self, exchange: Exchange) -> None:
         if not self._params.half_close:
             self._link.on_gone = self._scope.cancel
+            # A caller may be gone already: then nothing is begun for it.
+            await trio.lowlevel.checkpoint_if_cancelled()
         try:
             await self._handler.answer(exchange)
             if exchange.state in (ExchangeState.WAITING, ExchangeState.STARTED):
                 raise RuntimeError(f"left unanswered: {exchange!r}")
-        except (Broken, Expired):
-            raise
         except Exception as error:
-            if not isinstance(error, KproxyError | ProtocolError):
-                log.exception("request %s failed", exchange.request_id)
+            if isinstance(error, Broken | Expired) and error.link is self._link:
+                raise
             await self._fail(exchange, error)
 
     async def _fail(self, exchange: Exchange, error: Exception) -> None:
+        answer = to_answer(error)
+        if answer.status == INTERNAL:
+            log.error("request %s failed", exchange.request_id, exc_info=error)
         if exchange.state is ExchangeState.WAITING:
-            if isinstance(error, ProtocolError):
-                exchange.keep_alive = False
-            await exchange.respond(to_answer(error))
+            await exchange.respond(answer)
         elif exchange.state is ExchangeState.STARTED:
             exchange.abort()
             await self._link.send_all(exchange.due() + exchange.frame(error_event(error)))
@@ -176,18 +200,22 @@ class Connection:
         fields: Headers = [
             *answer.headers,
             (b"content-length", b"%d" % len(answer.body)),
+            (REQUEST_ID, b"req_" + new_id().encode("ascii")),
+            *self._params.date(),
             (b"connection", b"close"),
         ]
+        self._link.deadline = math.inf  # it timed the head, not the response
         await self._link.send_all(response_head(answer.status, fields) + answer.body)
         await self._linger()
 
     async def _linger(self) -> None:
+        """End our side, then take what the caller still sends, within bounds."""
         link = self._link
-        link.on_gone = None
         link.end()
-        link.deadline = trio.current_time() + LINGER
+        last = trio.current_time() + LINGER_TOTAL
         taken = 0
         while taken < LINGER_BYTES:
+            link.deadline = min(last, trio.current_time() + LINGER)
             data = await link.receive()
             if not data:
                 return

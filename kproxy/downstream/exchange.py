@@ -6,22 +6,36 @@ WAITING or STARTED has a fault, and the connection ends it with an error.
 """
 
 import enum
+import math
 import secrets
 from dataclasses import dataclass
 
 import trio
 
+from kproxy.downstream.date import DateSource, no_date
 from kproxy.downstream.respond import Answer
 from kproxy.errors import Rejected
 from kproxy.transport.duplex import Duplex, Expired
-from kproxy.wire.events import Closed, Data, EndOfMessage, Headers, NeedData, RequestHead
+from kproxy.wire.events import Data, EndOfMessage, Headers, ProtocolError, RequestHead
 from kproxy.wire.frame import CONTINUE, LAST_CHUNK, chunk, response_head
 from kproxy.wire.h1 import RequestReader
+from kproxy.wire.names import REQUEST_ID
 
-__all__ = ["BodyLimits", "Exchange", "ExchangeState"]
+__all__ = ["BodyLimits", "Exchange", "ExchangeState", "new_id"]
 
 HEARTBEAT = b": waiting\n\n"
 """An event stream's comment: every client tried skips it."""
+
+SKIP_BYTES = 262_144
+"""Of an unwanted body, how much is taken to keep the connection (Go: as much)."""
+
+NO_CONTENT = 204
+"""Carries no Content-Length (RFC 9110 section 8.6)."""
+
+
+def new_id() -> str:
+    """A name that no other request has."""
+    return secrets.token_hex(12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,25 +60,49 @@ class Exchange:
     """One request being answered. The connection owns the link; the handler borrows it."""
 
     __slots__ = (
-        "_due", "_limits", "_reader", "_unread", "arrived", "keep_alive", "head", "link", "request_id",
-        "route", "state", "status",
+        "_bodiless",
+        "_date",
+        "_due",
+        "_limits",
+        "_reader",
+        "_unread",
+        "arrived",
+        "head",
+        "id",
+        "keep_alive",
+        "link",
+        "route",
+        "state",
+        "status",
     )  # fmt: skip
 
     def __init__(
-        self, link: Duplex, reader: RequestReader, head: RequestHead, limits: BodyLimits
+        self,
+        link: Duplex,
+        reader: RequestReader,
+        head: RequestHead,
+        limits: BodyLimits,
+        date: DateSource = no_date,
     ) -> None:
         self.link = link
         self.head = head
         self.arrived = trio.current_time()
-        self.request_id = "req_" + secrets.token_hex(12)
+        self.id = new_id()
         self.state = ExchangeState.WAITING
         self.status = 0
         self.route = "none"  # the handler's name for it, a bounded set
-        self.keep_alive = head.keep_alive
+        self.keep_alive = head.keep_alive  # may turn False until the response's head is made
         self._reader = reader
         self._limits = limits
+        self._date = date
+        self._bodiless = head.method == b"HEAD"  # RFC 9110 section 9.3.2
         self._due = b""
         self._unread = True  # the end of the request has not been read
+
+    @property
+    def request_id(self) -> str:
+        """The name of this exchange towards the caller and in logs."""
+        return "req_" + self.id
 
     def __repr__(self) -> str:
         return f"<Exchange {self.request_id} {self.state.value} {self.status}>"
@@ -86,22 +124,28 @@ class Exchange:
         if head.expect_continue and self._reader.buffered == 0:
             await self.link.send_all(CONTINUE)
         whole = self.arrived + limits.total
-        pieces: list[bytes] = []
-        size = 0
-        while True:
-            event = self._reader.next_event()
-            if isinstance(event, Data):
-                pieces.append(event.data)
-                size += len(event.data)
-                if size > limits.size:
-                    raise self._too_large()
-            elif event is EndOfMessage.END:
-                self._unread = False
-                self.link.deadline = float("inf")
-                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            else:
-                self.link.deadline = min(whole, trio.current_time() + limits.gap)
-                await self._receive()
+        # One buffer, not a list of pieces: a piece of one byte would hold forty.
+        body: bytes | bytearray = b""
+        try:
+            while True:
+                event = self._reader.next_event()
+                if isinstance(event, Data):
+                    if len(body) + len(event.data) > limits.size:
+                        raise self._too_large()
+                    if not body:
+                        body = event.data
+                        continue
+                    if isinstance(body, bytes):
+                        body = bytearray(body)
+                    body += event.data
+                elif event is EndOfMessage.END:
+                    self._unread = False
+                    return bytes(body)
+                else:
+                    self.link.deadline = min(whole, trio.current_time() + limits.gap)
+                    await self._receive()
+        finally:
+            self.link.deadline = math.inf  # it timed the body, not the response
 
     async def _receive(self) -> None:
         try:
@@ -118,43 +162,67 @@ class Exchange:
         )
 
     def skip_body(self) -> None:
-        """Take a body that is here already; one that is not makes the connection end."""
-        while self._unread:
-            event = self._reader.next_event()
-            if event is EndOfMessage.END:
-                self._unread = False
-            elif event is NeedData.NEED_DATA or event is Closed.CLOSED:
-                self.keep_alive = False
-                return
+        """Take the rest of a body that is here already; else the connection ends after this.
+
+        Raises Broken. Waiting for it could take as long as the caller likes, and what is not taken
+        must never be read as a request (RFC 9112 section 9.3).
+        """
+        left = SKIP_BYTES
+        try:
+            while self._unread:
+                event = self._reader.next_event()
+                if event is EndOfMessage.END:
+                    self._unread = False
+                elif not isinstance(event, Data):
+                    here = self.link.receive_nowait() if left > 0 else None
+                    if here is None:
+                        self.keep_alive = False
+                        return
+                    left -= len(here)
+                    self._reader.receive_data(here)
+        except ProtocolError:
+            self.keep_alive = False  # nobody wanted this body: its fault only ends the connection
 
     async def respond(self, answer: Answer) -> None:
         """Send a whole response. Raises Broken and Expired where the caller is gone or stuck."""
         assert self.state is ExchangeState.WAITING
-        if answer.close or self._unread:
+        if answer.close:
+            self.keep_alive = False
+        elif self._unread:
             self.skip_body()
-            self.keep_alive = self.keep_alive and not answer.close
-        length = (b"content-length", b"%d" % len(answer.body))
-        head = self._head(answer.status, [*answer.headers, length])
+        fields = list(answer.headers)
+        if answer.status != NO_CONTENT:
+            fields.append((b"content-length", b"%d" % len(answer.body)))
+        head = self._head(answer.status, fields)
         self.state = ExchangeState.DONE
-        await self.link.send_all(head if self.head.method == b"HEAD" else head + answer.body)
+        await self.link.send_all(head if self._bodiless else head + answer.body)
 
     def start(self, headers: Headers) -> bytes:
-        """The head of a streamed 200, to be sent with its first bytes; the stream has begun."""
+        """The head of a streamed 200, to be sent with its first bytes; the stream has begun.
+
+        Raises ValueError for fields that cannot be sent; nothing has begun then.
+        """
         assert self.state is ExchangeState.WAITING
-        self.state = ExchangeState.STARTED
+        if self._unread:
+            self.skip_body()
         if self.head.http_10:
             self.keep_alive = False
-            return self._head(200, headers)
-        return self._head(200, [*headers, (b"transfer-encoding", b"chunked")])
+            head = self._head(200, headers)
+        else:
+            head = self._head(200, [*headers, (b"transfer-encoding", b"chunked")])
+        self.state = ExchangeState.STARTED
+        return head
 
     def frame(self, data: bytes) -> bytes:
-        """Body bytes of a started stream, framed as its head said."""
-        return data if self.head.http_10 or not data else chunk(data)
+        """Body bytes of a started stream, framed as its head said; none where HEAD asked."""
+        if self._bodiless:
+            return b""
+        return data if self.head.http_10 else chunk(data)
 
     @property
     def ending(self) -> bytes:
         """What follows the last body bytes of a complete stream."""
-        return b"" if self.head.http_10 else LAST_CHUNK
+        return b"" if self.head.http_10 or self._bodiless else LAST_CHUNK
 
     def beat(self, headers: Headers) -> None:
         """Show the caller that its stream is alive, without waiting: a head, then comments.
@@ -183,7 +251,7 @@ class Exchange:
 
     def _head(self, status: int, headers: Headers) -> bytes:
         self.status = status
-        fields = [*headers, (b"x-request-id", self.request_id.encode("ascii"))]
+        fields = [*headers, (REQUEST_ID, self.request_id.encode("ascii")), *self._date()]
         if not self.keep_alive:
             fields.append((b"connection", b"close"))
         elif self.head.http_10:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import trio
 
 from kproxy.downstream.connection import Connection, ConnectionParams, Handler
-from kproxy.transport.accept import Acceptor, AcceptLimits
+from kproxy.transport.accept import AcceptLimits, Acceptor
 from kproxy.transport.hub import Hub
 from kproxy.transport.link import Link
 
@@ -43,17 +43,21 @@ class Listener:
 
     async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until drained or cancelled."""
-        async with trio.open_nursery() as nursery:
-            await nursery.start(self._acceptor.serve, self._serve_link)
-            task_status.started()
-            await self._quiet.wait()
-            nursery.cancel_scope.cancel()
-        self._over.set()
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self._acceptor.serve, self._serve_link)
+                task_status.started()
+                await self._quiet.wait()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._over.set()
 
     async def _serve_link(self, link: Link) -> None:
         link.stall = self._params.stall
         connection = Connection(link, self._handler, self._params.connection)
         self._open.add(connection)
+        if self._draining:
+            connection.drain()  # accepted before the drain, begun after it
         try:
             await connection.serve()
         finally:

@@ -11,7 +11,7 @@ from kproxy.errors import BrokenStream, DeadlineExceeded, Exhausted, Fault, Reje
 from kproxy.schema.errors import error_body
 from kproxy.wire.events import Headers, ProtocolError
 
-__all__ = ["Answer", "JSON_TYPE", "error_event", "to_answer"]
+__all__ = ["JSON_TYPE", "Answer", "error_event", "to_answer"]
 
 JSON_TYPE = (b"content-type", b"application/json")
 
@@ -24,6 +24,7 @@ TYPES = {
     405: "invalid_request_error",
     408: "invalid_request_error",
     413: "request_too_large",
+    414: "invalid_request_error",
     417: "invalid_request_error",
     422: "invalid_request_error",
     429: "rate_limit_error",
@@ -36,7 +37,12 @@ TYPES = {
 }
 """The error family of each status, as OpenAI's clients and their users know them."""
 
-PROTOCOL_CODES = {408: "request_timeout", 413: "request_too_large", 431: "headers_too_large"}
+PROTOCOL_CODES = {
+    408: "request_timeout",
+    413: "request_too_large",
+    414: "uri_too_long",
+    431: "headers_too_large",
+}
 
 
 @dataclass(frozen=True, slots=True)

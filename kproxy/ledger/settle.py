@@ -5,8 +5,6 @@
 3. Savings are signed here and on the receipt, and floored at 0 in header and body.
 """
 
-from dataclasses import dataclass
-
 import msgspec
 
 from kproxy.catalog.load import Price
@@ -46,8 +44,7 @@ def savings(usage: Usage, reference: Price | None, actual: int | None, *, pinned
     return 0 if there is None else there - actual
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(msgspec.Struct, frozen=True):
     """What a caller is told about one answer. Amounts are nano-dollars."""
 
     provider: str  # display spelling

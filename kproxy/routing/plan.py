@@ -4,15 +4,15 @@ Frozen, and checked when it is made: whoever carries a plan out need not ask whe
 """
 
 import math
-from dataclasses import dataclass
+
+import msgspec
 
 from kproxy.catalog.load import Model
 
 __all__ = ["AttemptSpec", "Candidate", "Plan", "Timeouts"]
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
+class Timeouts(msgspec.Struct, frozen=True):
     """Seconds: the whole exchange, up to the first token, and the longest silence after it."""
 
     total: float
@@ -24,16 +24,14 @@ class Timeouts:
             raise ValueError("a timeout is not a positive number of seconds")
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptSpec:
+class AttemptSpec(msgspec.Struct, frozen=True):
     """One attempt. `est_cost` is in nano-dollars, None when the price is not known."""
 
     model: Model
     est_cost: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     """One line of the decision. `filtered_out_by` is the first constraint broken, if any."""
 
     model_id: str
@@ -43,8 +41,7 @@ class Candidate:
     reasons: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """Attempts in order, and deadlines in seconds. Raises ValueError when it is not sound."""
 
     attempts: tuple[AttemptSpec, ...]

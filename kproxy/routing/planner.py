@@ -7,11 +7,11 @@
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from kproxy.catalog.load import ALL_CAPABILITIES, Catalog, Model
 from kproxy.errors import Rejected
-from kproxy.money import format_usd
 from kproxy.routing.constraints import COST_CAP, Violation, named, violations
 from kproxy.routing.estimate import DEFAULT_OUTPUT_TOKENS, estimate_cost
 from kproxy.routing.plan import AttemptSpec, Candidate, Plan, Timeouts
@@ -22,11 +22,12 @@ __all__ = ["AUTO", "is_auto", "plan"]
 AUTO = frozenset(("auto", "kr-auto"))
 
 _NAME_SHOWN = 256
+_PASSED = ("meets every constraint",)
+
 _REASONS_SHOWN = 5  # of a refusal; the whole decision is for `explain`
 
 
-@dataclass(frozen=True, slots=True)
-class _Judged:
+class _Judged(msgspec.Struct, frozen=True):
     model: Model
     est_cost: int | None
     against: tuple[Violation, ...]
@@ -117,7 +118,7 @@ def _candidate(one: _Judged) -> Candidate:
     elif one.est_cost is None:
         reasons = ("the price is not known",)
     else:
-        reasons = (f"estimated at {format_usd(one.est_cost)} USD",)
+        reasons = _PASSED
     return Candidate(
         model_id=one.model.id,
         provider=one.model.provider,

@@ -23,6 +23,7 @@ __all__ = [
 
 _NOTHING = Raw(b"")
 _EMPTY_VALUES = frozenset((b"", b"null", b'""', b"[]", b"{}"))
+_LONGEST_EMPTY = 4
 
 Count = int | float | None
 """A token count as providers write it; `12.0` is seen."""
@@ -73,7 +74,9 @@ class Output(msgspec.Struct, frozen=True):
     @property
     def output_bytes(self) -> int:
         """Bytes of JSON that the model wrote here: what usage is estimated from."""
-        return sum(len(raw) for raw in self._written if _present(raw))
+        if not (self.refusal or self.reasoning_content or self.reasoning or self.tool_calls):
+            return _written_bytes(self.content) + _written_bytes(self.function_call)
+        return sum(map(_written_bytes, self._written))
 
     @property
     def text(self) -> str:
@@ -135,7 +138,14 @@ class ChatChunk(msgspec.Struct, frozen=True):
 
 
 def _present(raw: Raw) -> bool:
-    return len(raw) > 0 and bytes(raw) not in _EMPTY_VALUES
+    return _written_bytes(raw) > 0
+
+
+def _written_bytes(raw: Raw) -> int:
+    size = len(raw)
+    if size > _LONGEST_EMPTY:  # what nearly every chunk has: no copy is made to know it
+        return size
+    return size if size and bytes(raw) not in _EMPTY_VALUES else 0
 
 
 _decode_text = msgspec.json.Decoder(str).decode

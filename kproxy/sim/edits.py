@@ -23,6 +23,7 @@ _PAGE = (
 _HINTS = b"HTTP/1.1 103 Early Hints\r\nlink: </style.css>; rel=preload\r\n\r\n"
 _GARBAGE = b"\x16\x03\x01\x00\xff\xfe not a status line\r\n\r\n"
 _FINISH = re.compile(rb'("(?:finish|stop)_reason":)"[a-z_]+"')
+_MOST_PADDING = 1 << 26
 _WITH_RETRY = (429, 503, 529)
 
 
@@ -296,8 +297,8 @@ def _early_hints(show: Show, fault: Fault) -> None:
 
 def _huge_head(show: Show, fault: Fault) -> None:
     wanted = int(fault.numbers[0]) if fault.numbers else 1 << 20
-    lines = range(0, min(wanted, 1 << 26), 1024)
-    show.fields += b"".join([b"x-pad-%d: %b\r\n" % (at, b"p" * 1000) for at in lines])
+    names = [b"x-pad-%d: " % number for number in range(min(wanted, _MOST_PADDING) // 1024)]
+    show.fields += b"".join([name + b"p" * (1022 - len(name)) + b"\r\n" for name in names])
 
 
 EDITS: Mapping[str, Callable[[Show, Fault], None]] = MappingProxyType(

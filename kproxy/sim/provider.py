@@ -11,7 +11,7 @@ another seed would, and fault rules can be meant for it alone. Every key is good
 from collections import deque
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import orjson
 
@@ -22,7 +22,7 @@ from kproxy.sim.chance import mix
 from kproxy.sim.faults import FAULTS, Counters, Fault
 from kproxy.sim.params import SimParams
 from kproxy.sim.play import perform, refuse, whole
-from kproxy.sim.script import Stage, write
+from kproxy.sim.script import Script, Stage, write
 from kproxy.sim.show import JSON, Play, Wire, head
 from kproxy.wire.events import RequestHead
 
@@ -35,7 +35,18 @@ _CHAT: Wire = openai
 _MESSAGES: Wire = anthropic
 _NO_IDENT = "0" * 24
 _MOST_HANGUPS = 10_000
+_MOST_KNOWN = 256  # requests remembered: a load test repeats a few, and measures us otherwise
+_MOST_KNOWN_BODY = 16 * 1024
 _MOST_MODELS = 1_000  # names counted apart; a caller may invent any number of them
+
+
+class _Known(NamedTuple):
+    """What was decided for a request. Answers are functions of it, so it may be decided once."""
+
+    asked: Asked
+    faults: tuple[Fault, ...]
+    script: Script | None  # None: the faults have a say in it
+    data: bytes | None  # the whole answer, where it is due at once
 
 
 class Provider:
@@ -46,6 +57,7 @@ class Provider:
         self._stage = Stage.of(params)
         self._rules = params.rules()
         self._root = mix(params.seed).to_bytes(8, "big")
+        self._known: dict[tuple[bytes, bool, bytes], _Known] = {}
         self._hangups: deque[int] = deque(maxlen=_MOST_HANGUPS)
         self.connections = 0  # open now
         self.streams = 0  # being played now
@@ -86,18 +98,35 @@ class Provider:
         self, wire: Wire, request: RequestHead, prefix: bytes, body: bytes, now: float
     ) -> Play | bytes:
         self._check(wire, request, b"POST")
-        prefix = prefix.removesuffix(b"/v1").strip(b"/")
-        asked = wire.read(body, self._root + prefix[:48] if prefix else self._root)
+        key = (prefix, wire is _CHAT, body)
+        known = self._known.get(key)
+        if known is None:
+            known = self._decide(wire, prefix.removesuffix(b"/v1").strip(b"/"), body)
+            if len(body) <= _MOST_KNOWN_BODY:
+                if len(self._known) >= _MOST_KNOWN:
+                    self._known.clear()
+                self._known[key] = known
+        asked, faults, script, data = known
         self._count(asked.model)
-        faults = asked.faults
-        if not faults and self._rules:
-            faults = self._ruled(prefix.decode("latin-1"), asked)
+        if data is not None and not request.http_10:
+            return data
         if faults:
             faults = self._counters.settle(asked.model, faults, now)
-        script = write(asked, faults, self._stage)
-        if not (faults or asked.stream or script.end or request.http_10):
-            return whole(asked, script, wire)
+        if script is None:
+            script = write(asked, faults, self._stage)
         return perform(asked, script, faults, wire, request.http_10)
+
+    def _decide(self, wire: Wire, provider: bytes, body: bytes) -> "_Known":
+        """What the request alone decides. Raises Rejected."""
+        asked = wire.read(body, self._root + provider[:48] if provider else self._root)
+        faults = asked.faults
+        if not faults and self._rules:
+            faults = self._ruled(provider.decode("latin-1"), asked)
+        if faults:
+            return _Known(asked, faults, None, None)  # they may count
+        script = write(asked, (), self._stage)
+        at_once = not asked.stream and script.end == 0
+        return _Known(asked, (), script, whole(asked, script, wire) if at_once else None)
 
     def _ruled(self, provider: str, asked: Asked) -> tuple[Fault, ...]:
         """The configured faults: the most exact rule for this request counts alone."""

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 import msgspec
 
-from kproxy.errors import rejected_field
 from kproxy.sim.asked import Asked, user_text
 from kproxy.sim.chance import Chance
 from kproxy.sim.faults import Fault
@@ -98,7 +97,7 @@ def find(faults: Sequence[Fault], name: str) -> Fault | None:
 
 
 def write(asked: Asked, faults: Sequence[Fault], stage: Stage) -> Script:
-    """Decide the answer. Raises Rejected where a schema holds what JSON cannot say."""
+    """Decide the answer."""
     place = stage.tape.place(asked.digest)
     calls: tuple[Call, ...] = ()
     pieces: Sequence[str] = ()
@@ -203,10 +202,7 @@ def _split(text: str) -> tuple[tuple[str, ...], tuple[bytes, ...]]:
 
 
 def _json(value: object) -> str:
-    try:
-        return msgspec.json.encode(value).decode()
-    except (OverflowError, ValueError, RecursionError) as error:
-        raise rejected_field("tools", f"schema: {error}") from None
+    return msgspec.json.encode(value).decode()
 
 
 def _times(

@@ -5,6 +5,7 @@ pipelined requests are answered in order. The connection ends when the caller en
 request says so, when its framing is broken, or when a fault wants it.
 """
 
+import logging
 import math
 import time
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ from kproxy.wire.h1 import RequestReader
 from kproxy.wire.limits import H1Limits
 
 __all__ = ["Connection"]
+
+log = logging.getLogger("kproxy.sim")
 
 _LARGEST_BODY = 64 * 1024 * 1024  # twice what kproxy itself lets through
 _FOREVER: Beat = (math.inf, b"")
@@ -55,6 +58,9 @@ class Connection:
             await self._complain(Rejected(error.status, "", error.message, close=True))
         except Rejected as error:
             await self._complain(error)
+        except Exception:
+            # Our own fault: it ends this connection, and not the streams of everyone else.
+            log.exception("a simulated answer failed")
         finally:
             self._provider.connections -= 1
 

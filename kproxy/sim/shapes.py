@@ -16,6 +16,8 @@ __all__ = ["instance"]
 
 _DEPTH = 24  # nesting of the value; deeper schemas end in null
 _VALUES = 2_000  # values in one instance
+_FARTHEST = 1 << 63  # bounds beyond it are not kept: arithmetic on them overflows
+_FINEST = 1e-9  # the same for multipleOf
 _LONGEST = 4_096  # characters in one string, items in one array
 
 _FORMATS = {
@@ -139,7 +141,7 @@ class _Maker:
     def _integer(self, schema: Mapping[str, Any]) -> int:
         low, high = _limits(schema, 1)
         step = schema.get("multipleOf")
-        if isinstance(step, int) and step > 0:
+        if isinstance(step, int) and 0 < step <= _FARTHEST:
             first = -(-int(low) // step)
             return step * (first + self._chance.below(max(1, int(high) // step - first + 1)))
         # The low end is rounded up and the high end down: bounds need not be whole numbers.
@@ -148,7 +150,7 @@ class _Maker:
 
     def _number(self, schema: Mapping[str, Any]) -> float | int:
         step = schema.get("multipleOf")
-        if isinstance(step, (int, float)) and step > 0:
+        if isinstance(step, int | float) and _FINEST <= step <= _FARTHEST:
             low, high = _limits(schema, step)
             first = -int(-low // step)
             return step * (first + self._chance.below(max(1, int(high // step) - first + 1)))
@@ -206,7 +208,9 @@ def _limits(schema: Mapping[str, Any], step: float) -> tuple[float, float]:
 
     def named(word: str) -> float | None:
         value = schema.get(word)
-        return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return None
+        return value if abs(value) <= _FARTHEST else None
 
     lows = [named("minimum")]
     highs = [named("maximum")]

@@ -4,7 +4,7 @@ Children are looked up once and kept, because a labelled look-up costs more than
 Only configured models become label values; names that a passthrough provider takes are `other`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -68,6 +68,18 @@ class Metrics:
     def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
         """Add a gauge that is read when it is rendered."""
         Gauge(name, text, registry=self.registry).set_function(value)
+
+    def watch_each(
+        self,
+        name: str,
+        text: str,
+        labels: tuple[str, ...],
+        values: Mapping[tuple[str, ...], Callable[[], float]],
+    ) -> None:
+        """Add a gauge with labels: one value for each tuple of label values."""
+        gauge = Gauge(name, text, labels, registry=self.registry)
+        for key, value in values.items():
+            gauge.labels(*key).set_function(value)
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """One request has been answered, whatever the answer; status 0: the caller had left."""

@@ -23,11 +23,15 @@ __all__ = ["AcceptLimits", "Acceptor", "open_listeners"]
 BACKLOG = 4096
 """Connections the kernel may hold ready; it caps the number by net.core.somaxconn itself."""
 
-SCARCE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-"""The process or the machine has run out: wait a moment instead of spinning."""
+LEFT = frozenset({
+    errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENETDOWN, errno.ENETUNREACH,
+    errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENONET, errno.ENOPROTOOPT, errno.EOPNOTSUPP,
+})  # fmt: skip
+"""This one caller was gone before we came to it (accept(2)): on to the next."""
 
 PAUSE = 0.1
-"""Seconds without accepting after the machine ran out of descriptors."""
+"""Seconds without accepting after any other error, instead of spinning: the process or the machine
+has run out of descriptors or memory."""
 
 log = logging.getLogger("kproxy.accept")
 
@@ -73,11 +77,9 @@ class AcceptLimits:
 
 
 class Acceptor:
-    """Listening sockets in the hub. The caller of `serve` owns every task; `stop` ends accepting."""
+    """Listening sockets in the hub. Whoever runs `serve` owns every task; `stop` ends accepting."""
 
-    def __init__(
-        self, hub: Hub, listeners: Sequence[socket.socket], limits: AcceptLimits
-    ) -> None:
+    def __init__(self, hub: Hub, listeners: Sequence[socket.socket], limits: AcceptLimits) -> None:
         self._hub = hub
         self._listeners = {listener.fileno(): listener for listener in listeners}
         self._limits = limits
@@ -122,8 +124,8 @@ class Acceptor:
             except BlockingIOError:
                 return None
             except OSError as error:
-                if error.errno not in SCARCE:
-                    continue  # this caller was gone before we came to it (accept(2))
+                if error.errno in LEFT:
+                    continue
                 log.warning("cannot accept: %s", error.strerror)
                 self._again_later(listener)
                 return None

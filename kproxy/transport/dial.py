@@ -20,7 +20,7 @@ from kproxy.transport.duplex import Broken, Duplex, Expired
 from kproxy.transport.hub import Hub
 from kproxy.transport.link import Link
 
-__all__ = ["Dial", "Origin", "dialler", "tls_context"]
+__all__ = ["FAULTS", "Dial", "Origin", "dialler", "tls_context"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ FAULTS: tuple[tuple[type[Exception], FaultKind], ...] = (
     (httpcore.TimeoutException, FaultKind.CONNECT_TIMEOUT),
     (httpcore.NetworkError, FaultKind.CONNECT),
     (OSError, FaultKind.CONNECT),
+    (ValueError, FaultKind.CONNECT),  # a name that cannot be one: a label over 63 bytes
 )
 """What httpcore's backend raises while connecting; the first row that fits decides."""
 
@@ -85,13 +86,15 @@ async def _connect(backend: httpcore.AsyncNetworkBackend, origin: Origin) -> soc
     return sock
 
 
-async def _secure(
-    hub: Hub, sock: socket.socket, context: ssl.SSLContext, origin: Origin
-) -> Duplex:
+async def _secure(hub: Hub, sock: socket.socket, context: ssl.SSLContext, origin: Origin) -> Duplex:
     sock.setblocking(False)
-    wrapped = context.wrap_socket(
-        sock, server_hostname=origin.host, do_handshake_on_connect=False
-    )
+    try:
+        wrapped = context.wrap_socket(
+            sock, server_hostname=origin.host, do_handshake_on_connect=False
+        )
+    except (OSError, ValueError) as error:  # the peer has left already, or a name TLS cannot ask
+        sock.close()
+        raise Fault(FaultKind.TLS, "handshake failed") from error
     link = Link(hub, wrapped)
     try:
         await _handshake(link, wrapped)

@@ -59,6 +59,7 @@ class Hub:
 
     def __init__(self) -> None:
         self.timers = Timers()
+        self.now = 0.0  # trio's clock when the present batch began: exact enough for a gap
         self._epoll = select.epoll()
         self._callbacks: dict[int, Callable[[int], None]] = {}
         self._released: set[int] = set()
@@ -78,9 +79,7 @@ class Hub:
         self._epoll.unregister(fd)
         self._released.add(fd)
 
-    async def run(
-        self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve sockets and timers until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.timers.run)
@@ -92,6 +91,7 @@ class Hub:
         while True:
             await trio.lowlevel.wait_readable(self._epoll.fileno())
             self._released.clear()
+            self.now = trio.current_time()
             for fd, mask in poll(0, BATCH):
                 if fd in self._released:
                     continue

@@ -7,9 +7,9 @@ nobody reads from it, and keep a deadline on every wait, all without a task swit
 The obvious way is two tasks and a memory channel per stream, with `move_on_after` around each read:
 some 130 us a chunk. Our way:
 
-1. *Try first, wait second.* Every operation starts with the system call; only "would block" parks
-   the task. An edge that arrives while nobody is parked may be dropped, since the next operation
-   will try first anyway.
+1. *Try first, wait second.* A task parks only after a system call said "would block", or after a
+   read that emptied the socket with no edge since. An edge that arrives while nobody is parked is
+   remembered in one flag.
 2. *A short read means empty*, except that an end of stream may hide behind it: the edge carries
    both at once. So after the peer has ended, reading goes on until the empty read. On TLS a short
    read means nothing, since records are decrypted one by one: there we read until it would block.
@@ -49,13 +49,15 @@ class Link:
     """A connected socket, plain or TLS. The task that calls `receive` and `send_all` owns it."""
 
     __slots__ = (
-        "_busy", "_ended", "_fd", "_gone", "_greedy", "_hub", "_late", "_pump", "_reader",
-        "_sock", "_timer", "_watcher", "_when", "_writer", "stall",
+        "_busy", "_ended", "_fd", "_gone", "_greedy", "_late", "_pump", "_readable", "_reader",
+        "_sock", "_timer", "_watcher", "_when", "_writer", "hub", "recv", "send", "stall",
     )  # fmt: skip
 
     def __init__(self, hub: Hub, sock: socket.socket) -> None:
         sock.setblocking(False)
-        self._hub = hub
+        self.hub = hub
+        self.recv = sock.recv  # bound once: the hot path calls them for every chunk
+        self.send = sock.send
         self._sock = sock
         self._fd = sock.fileno()
         self._greedy = isinstance(sock, ssl.SSLSocket)
@@ -65,6 +67,7 @@ class Link:
         self._watcher: Callable[[], None] | None = None
         self._gone: Callable[[], None] | None = None
         self._ended = False  # the peer ended its side, or the connection broke
+        self._readable = True  # there may be bytes: an edge came, and no read has emptied it
         self._late = False  # the deadline passed while nobody waited
         self._when = math.inf
         self._busy = 0
@@ -115,6 +118,7 @@ class Link:
         if mask & GONE:
             self._ended = True
         if mask & (READABLE | GONE):
+            self._readable = True
             if self._reader is not None:
                 self._wake_reader()
             elif self._pump is not None:
@@ -175,18 +179,21 @@ class Link:
     def receive_nowait(self) -> bytes | None:
         """Some bytes, b"" at the end of the stream, None where it would wait. Raises Broken."""
         try:
-            return self._sock.recv(RECEIVE_SIZE)
+            data = self.recv(RECEIVE_SIZE)
         except (BlockingIOError, ssl.SSLWantReadError):
+            self._readable = False
             return None
         except ssl.SSLEOFError:
             return b""
         except OSError as error:
             raise Broken(self, str(error)) from None
+        self._readable = len(data) == RECEIVE_SIZE or self._greedy or self._ended
+        return data
 
     def send_nowait(self, data: bytes | memoryview) -> int:
         """How many bytes the kernel took; 0 where it would wait. Raises Broken."""
         try:
-            return self._sock.send(data)
+            return self.send(data)
         except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
             return 0
         except OSError as error:
@@ -194,7 +201,7 @@ class Link:
 
     async def receive(self) -> bytes:
         """Some bytes; b"" at the end of the peer's stream. Raises Broken, Expired."""
-        while (data := self.receive_nowait()) is None:
+        while not self._readable or (data := self.receive_nowait()) is None:
             self._busy = 0
             await self.wait_readable()
         await self._be_fair()
@@ -253,10 +260,11 @@ class Link:
         """Close at once; whoever waits on this link gets Broken. Idempotent."""
         if self._fd < 0:
             return
-        self._hub.unregister(self._fd)
+        self.hub.unregister(self._fd)
         self._fd = -1
         self._timer.cancel()
         self._gone = self._watcher = None
+        self._readable = True  # whoever waits finds out
         self._sock.close()
         if self._pump is not None:
             self._pump.fail(Broken(self, "closed"))

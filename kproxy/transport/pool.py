@@ -7,13 +7,14 @@ cost per request grows with the number of connections.
 Our way:
 
 1. The gate is a semaphore that is held from `acquire` until the *body* has ended, not until the
-   head has come. Nothing else queues; a wait at the gate has the caller's deadline.
+   head has come. Nothing else queues; a wait at the gate has the caller's deadline. Idle
+   connections count: a new one that would be one too many takes the place of the coldest.
 2. Idle connections are a stack (the warmest first). Each is watched while idle: when the provider
    closes it, or sends bytes that nobody asked for (a poisoned answer to the next request), it is
    closed at that instant and is never handed out.
 3. A body whose last bytes are still on the way when its answer is already complete (the chunk
-   terminator behind `[DONE]`) is read to its end by callbacks, at most `LINGER` seconds; so the
-   caller does not wait for it and the connection is not lost.
+   terminator behind `[DONE]`) is read to its end by callbacks, at most `LINGER` seconds and
+   `LINGER_BYTES`; so the caller does not wait for it and the connection is not lost.
 
 A lease is returned exactly once, by `finish` or `close`, both synchronous: a cancelled task
 returns its slot in its own `finally`, without another await.
@@ -21,7 +22,6 @@ returns its slot in its own `finally`, without another await.
 
 import math
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,11 +31,15 @@ from kproxy.errors import Fault, FaultKind
 from kproxy.transport.dial import Dial, Origin
 from kproxy.transport.duplex import Broken, Duplex
 from kproxy.transport.timers import Timers
+from kproxy.wire.events import ProtocolError
 
-__all__ = ["Lease", "Pool", "PoolParams", "PoolStatistics"]
+__all__ = ["LINGER", "LINGER_BYTES", "Lease", "Pool", "PoolParams", "PoolStatistics"]
 
 LINGER = 1.0
 """Seconds to wait for the rest of a body after the answer in it was complete."""
+
+LINGER_BYTES = 65_536
+"""Bytes to read of that rest; a terminator has 5, with trailers some hundred."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,7 @@ class Pool:
         self._idle: deque[tuple[float, Duplex]] = deque()  # oldest first
         self._lingering: dict[Duplex, float] = {}
         self._reaper = timers.timer(self._reap)
+        self._closed = False
 
     async def acquire(self, deadline: float, *, fresh: bool = False) -> Lease:
         """A connection within the gate, idle or new (`fresh`: surely new).
@@ -119,6 +124,8 @@ class Pool:
         try:
             if not fresh and (link := self._reuse()) is not None:
                 return Lease(self, link, reused=True)
+            if self._idle and len(self._idle) > self._gate.value:
+                self._idle.popleft()[1].close()
             limit = min(deadline, trio.current_time() + self._params.connect)
             return Lease(self, await self._dial(self.origin, limit), reused=False)
         except BaseException:
@@ -126,13 +133,13 @@ class Pool:
             raise
 
     async def _enter(self, deadline: float) -> None:
-        try:
+        if self._gate.value:
             self._gate.acquire_nowait()
-        except trio.WouldBlock:
-            with trio.move_on_at(deadline) as scope:
-                await self._gate.acquire()
-            if scope.cancelled_caught:
-                raise Fault(FaultKind.POOL_TIMEOUT, "no free connection in time") from None
+            return
+        with trio.move_on_at(deadline) as scope:
+            await self._gate.acquire()
+        if scope.cancelled_caught:
+            raise Fault(FaultKind.POOL_TIMEOUT, "no free connection in time")
 
     def _reuse(self) -> Duplex | None:
         while self._idle:
@@ -150,26 +157,29 @@ class Pool:
         self._park(link)
 
     def _park(self, link: Duplex) -> None:
-        if not _silent(link):
+        if self._closed or link.peer_ended:
             link.close()
             return
         now = trio.current_time()
         entry = (now, link)
-        drop = self._dropper(entry)
-        self._idle.append(entry)
-        link.deadline = math.inf
-        link.watch(drop)
-        link.on_gone = drop
-        if len(self._idle) == 1:
-            self._reaper.move(now + self._params.idle)
 
-    def _dropper(self, entry: tuple[float, Duplex]) -> Callable[[], None]:
         def drop() -> None:
             if entry in self._idle:
                 self._idle.remove(entry)
-            entry[1].close()
+            link.close()
 
-        return drop
+        def listen() -> None:
+            if not _silent(link):  # TLS speaks for itself at times: a ticket, a new key
+                drop()
+
+        self._idle.append(entry)
+        link.deadline = math.inf
+        link.watch(listen)
+        link.on_gone = drop
+        self._reap_at(now + self._params.idle)
+
+    def _reap_at(self, when: float) -> None:
+        self._reaper.move(min(self._reaper.when, when))
 
     def discard(self, link: Duplex) -> None:
         """For Lease: close it, and the slot is free."""
@@ -178,6 +188,7 @@ class Pool:
 
     def linger(self, link: Duplex, body: Remainder) -> None:
         """For Lease: read the rest of `body` by callbacks; the slot is free when that is over."""
+        size = 0
 
         def over(good: bool) -> None:
             if self._lingering.pop(link, None) is None:
@@ -191,44 +202,45 @@ class Pool:
                 link.close()
 
         def more() -> None:
+            nonlocal size
             try:
                 while not body.complete and (data := link.receive_nowait()) is not None:
-                    if not data:
+                    size += len(data)
+                    if not data or size > LINGER_BYTES:
                         return over(False)
                     body.feed(data)
-            except Exception:  # whatever it is, this connection is not worth keeping
+            except (Broken, ProtocolError):
                 return over(False)
             if body.complete:
                 over(not body.excess)
             return None
 
-        self._lingering[link] = trio.current_time() + LINGER
+        until = trio.current_time() + LINGER
+        self._lingering[link] = until
         link.watch(more)
         link.on_gone = lambda: over(False)
-        self._reaper.move(min(self._reaper.when, trio.current_time() + LINGER))
+        self._reap_at(until)
         more()
 
     def _reap(self) -> None:
         now = trio.current_time()
         for link in [link for link, until in self._lingering.items() if until <= now]:
-            if link.on_gone is not None:
-                link.on_gone()
+            _give_up(link)
         while self._idle and self._idle[0][0] + self._params.idle <= now:
-            _, link = self._idle.popleft()
-            link.close()
-        due = [until for until in self._lingering.values()]
+            self._idle.popleft()[1].close()
+        due = list(self._lingering.values())
         if self._idle:
             due.append(self._idle[0][0] + self._params.idle)
         if due:
-            self._reaper.move(min(due))
+            self._reap_at(min(due))
 
     def close(self) -> None:
-        """Close what is idle; leases that are out end with their owners."""
+        """Close what nobody holds; leases that are out end with their owners, and are not kept."""
+        self._closed = True
+        for link in tuple(self._lingering):
+            _give_up(link)
         while self._idle:
-            _, link = self._idle.pop()
-            link.on_gone = None
-            link.watch(None)
-            link.close()
+            self._idle.pop()[1].close()
 
     def statistics(self) -> PoolStatistics:
         """Slots and links now."""
@@ -245,3 +257,9 @@ def _silent(link: Duplex) -> bool:
         return link.receive_nowait() is None
     except Broken:
         return False
+
+
+def _give_up(link: Duplex) -> None:
+    """End a link that lingers, as if its provider had."""
+    if link.on_gone is not None:
+        link.on_gone()

@@ -28,7 +28,17 @@ ROUNDS = 8
 class Pump:
     """See `Link.pump`. Lives as long as one call of `run`."""
 
-    __slots__ = ("_error", "_gap", "_owner", "_rest", "_sink", "_source", "_stage", "_until", "_yielded")
+    __slots__ = (
+        "_error",
+        "_gap",
+        "_owner",
+        "_rest",
+        "_sink",
+        "_source",
+        "_stage",
+        "_until",
+        "_yielded",
+    )
 
     def __init__(self, source: "Link", sink: "Link", stage: Stage, gap: float) -> None:
         self._source = source
@@ -44,6 +54,7 @@ class Pump:
     async def run(self) -> None:
         """Relay until the stage is finished. Raises what stopped it otherwise."""
         source, sink = self._source, self._sink
+        source.hub.now = trio.current_time()
         self._listen()
         source.attach(self)
         sink.attach(self)
@@ -74,7 +85,7 @@ class Pump:
 
     def _listen(self) -> None:
         """From now on the source may be silent for the gap, within the whole's deadline."""
-        self._source.deadline = min(self._until, trio.current_time() + self._gap)
+        self._source.deadline = min(self._until, self._source.hub.now + self._gap)
 
     def fail(self, error: Exception) -> None:
         """Stop with `error`, unless the relay is over already."""

@@ -7,11 +7,16 @@ Every way it can fail before the commit point leaves as one `Fault`, mapped here
 A kept connection may have been closed by the provider in the instant we wrote to it. Where it ended
 before a single byte of an answer, the request goes once more on a fresh connection: the provider
 closed it idle, it did not answer.
+
+A provider may answer before it has read the whole request, and close (413 above all). So a request
+that could not be sent is not the end: what was said meanwhile is read first.
 """
 
+import contextlib
 import math
 from dataclasses import dataclass, field
 
+import msgspec
 import trio
 
 from kproxy.errors import Fault, FaultKind, Rejected
@@ -28,8 +33,7 @@ ERROR_BODY = 65_536
 """Bytes of a provider's error body that are read; the rest costs the connection."""
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(msgspec.Struct, frozen=True):
     """Absolute deadlines of one attempt, and the longest silence inside an answer in seconds."""
 
     total: float
@@ -106,33 +110,30 @@ class Attempt:
         link = lease.link
         link.deadline = min(timing.total, timing.first)
         reader = ResponseReader(self.endpoint.h1)
-        heard = False
+        heard = sent = False
         try:
-            await link.send_all(request)
+            with contextlib.suppress(Broken):
+                await link.send_all(request)
+                sent = True
             while (head := reader.next_head(b"POST")) is None:
                 data = await link.receive()
                 if not data:
-                    reader.eof()
-                    raise Broken(link, "closed before an answer")
+                    raise EOFError("closed before an answer")
                 heard = True
                 reader.receive_data(data)
-        except (Broken, ProtocolError) as error:
+        except (Broken, EOFError, ProtocolError) as error:
             self.close()
             if lease.reused and not heard:
                 return None
-            raise self._fault(error) from error
+            raise _unanswered(error) from error
         except Expired as error:
             self.close()
-            raise self._late(error) from error
+            raise self._late() from error
         assert reader.body is not None
+        head.keep_alive = head.keep_alive and sent
         return _Answer(head, reader.body, reader.rest)
 
-    def _fault(self, error: Exception) -> Fault:
-        if isinstance(error, ProtocolError):
-            return Fault(FaultKind.BAD_FRAMING, f"not an HTTP answer: {error.message}")
-        return Fault(FaultKind.RESET, "the connection broke before an answer")
-
-    def _late(self, _: Expired) -> Fault:
+    def _late(self) -> Fault:
         if trio.current_time() >= self.timing.total:
             return Fault(FaultKind.TOTAL_TIMEOUT, "no answer within the request's deadline")
         return Fault(FaultKind.FIRST_TOKEN_TIMEOUT, "no first token in time")
@@ -157,6 +158,7 @@ class Attempt:
         if (answer.head.content_length or 0) > limit:
             raise Fault(FaultKind.TOO_LARGE, "the answer is over the limit")
         link, timing = self.link, self.timing
+        until = min(timing.total, timing.first)  # a stream's refusal is no token, a whole has both
         pieces: list[bytes] = []
         size = 0
         try:
@@ -165,21 +167,24 @@ class Attempt:
                 if data:
                     pieces.append(answer.body.feed(data))
                     size += len(pieces[-1])
-                if answer.body.complete:
-                    break
                 if size > limit:
                     raise Fault(FaultKind.TOO_LARGE, "the answer is over the limit")
-                link.deadline = min(timing.total, trio.current_time() + timing.gap)
+                if answer.body.complete:
+                    break
+                link.deadline = min(until, trio.current_time() + timing.gap)
                 data = await link.receive()
                 if not data:
-                    answer.body.eof()
                     break
         except ProtocolError as error:
-            raise Fault(FaultKind.CLOSED_EARLY, f"bad body: {error.message}") from error
+            raise Fault(FaultKind.BAD_FRAMING, f"bad body: {error.message}") from error
         except Broken as error:
             raise Fault(FaultKind.RESET, "the connection broke inside the answer") from error
         except Expired as error:
             raise self.silence() from error
+        try:
+            answer.body.eof()
+        except ProtocolError as error:
+            raise Fault(FaultKind.CLOSED_EARLY, f"cut body: {error.message}") from error
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def silence(self) -> Fault:
@@ -199,13 +204,13 @@ class Attempt:
         except Broken as error:
             raise Fault(FaultKind.RESET, "the connection broke before a token") from error
         except Expired as error:
-            raise self._late(error) from error
+            raise self._late() from error
 
     def finish(self) -> None:
         """The answer is complete: the connection may be kept."""
         lease, self._lease = self._lease, None
-        if lease is not None and self._answer is not None:
-            lease.link.deadline = math.inf
+        if lease is not None:
+            assert self._answer is not None
             lease.finish(self._answer.body, self._answer.head.keep_alive)
 
     def close(self) -> None:
@@ -213,3 +218,12 @@ class Attempt:
         lease, self._lease = self._lease, None
         if lease is not None:
             lease.close()
+
+
+def _unanswered(error: Exception) -> Fault:
+    """The end of a connection on which no head came."""
+    if isinstance(error, ProtocolError):
+        return Fault(FaultKind.BAD_FRAMING, f"not an HTTP answer: {error.message}")
+    if isinstance(error, EOFError):
+        return Fault(FaultKind.CLOSED_EARLY, "the connection was closed before an answer")
+    return Fault(FaultKind.RESET, "the connection broke before an answer")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from kproxy.dialect.base import Dialect
 from kproxy.transport.pool import Pool
 from kproxy.wire.events import Headers
+from kproxy.wire.frame import request_head
 from kproxy.wire.limits import H1Limits
 
 __all__ = ["AnswerLimits", "Endpoint", "request_prefix"]
@@ -37,7 +38,10 @@ class Endpoint:
 
 
 def request_prefix(target: str, authority: str, fields: Headers) -> bytes:
-    """The constant part of a POST's head. No compression is asked for: bytes go through as are."""
+    """The constant part of a POST's head. No compression is asked for: bytes go through as are.
+
+    Raises ValueError for a control byte in any of them, such as a line end in a credential.
+    """
     lines: Headers = [
         (b"host", authority.encode("ascii")),
         (b"user-agent", b"kproxy"),
@@ -46,5 +50,4 @@ def request_prefix(target: str, authority: str, fields: Headers) -> bytes:
         (b"accept-encoding", b"identity"),
         *fields,
     ]
-    head = b"POST %b HTTP/1.1\r\n" % target.encode("ascii")
-    return head + b"".join(b"%b: %b\r\n" % line for line in lines)
+    return request_head(b"POST", target.encode("ascii"), lines)[:-2]

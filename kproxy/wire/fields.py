@@ -5,8 +5,10 @@ folded line, white space before the colon, NUL, bare CR, bare LF and every other
 refused. Two readers that repair differently are how requests are smuggled.
 
 Speed: one `translate` proves that a block has no byte out of place. It deletes what may stand in a
-line; if only the line ends are left, every CR and every LF is part of one. It costs 0.4 us for a
-usual head, a regular expression that looks for the same bytes 3 to 13 us.
+line. If CR LF is left, once for every line, then no control byte is there, and each of the lines
+has two bytes for its end: a lone CR or LF would end a line with one. It is not enough to count
+what is left: one byte too few in a line's end could be made up for by a NUL. This costs 0.5 us for
+a usual head, a regular expression that looks for the same bytes 3 to 13 us.
 """
 
 import re
@@ -36,8 +38,7 @@ def split_lines(block: bytes) -> list[bytes]:
     Raises ProtocolError(400) for a control byte, or a line end that is not CRLF.
     """
     lines = block.splitlines()  # of bytes: at CR, LF and CRLF, and at nothing else
-    # A lone CR or LF ends a line as well, but with one byte where a CRLF has two.
-    if len(block.translate(None, _IN_LINE)) != 2 * len(lines):
+    if block.translate(None, _IN_LINE) != b"\r\n" * len(lines):
         raise ProtocolError(400, "A line holds a control byte, or does not end with CRLF.")
     return lines
 

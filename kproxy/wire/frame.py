@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable
 from http import HTTPStatus
 
+from kproxy.wire.names import SPELLINGS
+
 __all__ = ["CONTINUE", "LAST_CHUNK", "chunk", "request_head", "response_head"]
 
 LAST_CHUNK = b"0\r\n\r\n"
@@ -17,7 +19,7 @@ _STATUS_LINES = {
     int(status): f"HTTP/1.1 {int(status)} {status.phrase}\r\n".encode("ascii")
     for status in HTTPStatus
 }
-_STARTS_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:")
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _IN_LINE = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 
 
@@ -46,14 +48,16 @@ def request_head(method: bytes, target: bytes, headers: Iterable[tuple[bytes, by
 
 
 def _head(line: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    lines = [b"%b: %b\r\n" % header for header in headers]
-    head = b"".join((line, *lines, b"\r\n"))
-    # One pass over the whole proves that there are no line ends but the ones put in here.
-    if len(head.translate(None, _IN_LINE)) != 2 * len(lines) + 4:
-        raise ValueError("a header field holds a control byte")
-    for written in lines:
-        if _STARTS_LINE.match(written) is None:
+    lines = [line]
+    for name, value in headers:
+        if name not in SPELLINGS and _TOKEN.fullmatch(name) is None:
             raise ValueError("a header field's name is not a token")
+        lines.append(b"%b: %b\r\n" % (name, value))
+    lines.append(b"\r\n")
+    head = b"".join(lines)
+    # One pass over the whole proves that there are no line ends but the ones put in here.
+    if len(head.translate(None, _IN_LINE)) != 2 * len(lines):
+        raise ValueError("a header field holds a control byte")
     return head
 
 

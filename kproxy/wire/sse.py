@@ -38,6 +38,10 @@ class Event(NamedTuple):
     """The event field."""
 
 
+_EMPTY = {end: Event(end, None) for end in (b"\n", b"\r", b"\r\n")}
+"""An empty line alone. A provider may send 64 KiB of them; each should cost little."""
+
+
 class EventReader:
     """The events of one stream. Limits are in bytes: of a line without its end, of a whole `raw`.
 
@@ -83,7 +87,7 @@ class EventReader:
             if stop < 0:
                 break
             if stop == at:
-                events.append(Event(b"\n", None))
+                events.append(_EMPTY[b"\n"])
                 at += 1
                 continue
             if not payload.startswith(b"\n", stop + 1):  # several lines
@@ -107,15 +111,19 @@ class EventReader:
 
     def _read_block(self, raw: bytes) -> Event:
         """An event with LF alone, all in one piece."""
-        for line in raw[:-2].split(b"\n"):
+        lines = raw[:-2].split(b"\n")
+        if len(lines) == 2 and lines[0].startswith(b"event: ") and lines[1].startswith(b"data: "):
+            return Event(raw, lines[1][6:], lines[0][7:])
+        for line in lines:
             self._read_field(line)
         return self._finish(raw)
 
     def _read_lines(self, *, final: bool) -> list[Event]:
         """Take every line that has ended, from where the last search stopped."""
-        held = self._held
+        held, line = self._held, self._line
         events: list[Event] = []
         start, size = 0, len(held)
+        large = size > self._easy
         at, lf, cr = self._searched, -1, -1
         while True:
             # Each position is searched for once: what was found further on stays found.
@@ -125,23 +133,26 @@ class EventReader:
             if cr < at:
                 cr = held.find(b"\r", at)
                 cr = size if cr < 0 else cr
-            end = min(lf, cr)
+            end = lf if lf < cr else cr
             if end == size or (end == cr == size - 1 and not final):
                 break
-            at = end + 2 if end == cr == lf - 1 else end + 1
-            self._check(end - self._line, at - start)
-            line = bytes(held[self._line : end])
-            self._line = at
+            at = end + 2 if end == cr == lf - 1 and lf < size else end + 1
+            if large:
+                self._check(end - line, at - start)
+            text = bytes(held[line:end]) if line < end else b""
             if self._fresh:
                 self._fresh = False
-                line = line.removeprefix(_BOM)
-            if line:
-                self._read_field(line)
+                text = text.removeprefix(_BOM)
+            if text:
+                self._read_field(text)
             else:
-                events.append(self._finish(bytes(held[start:at])))
+                raw = bytes(held[start:at])
+                events.append(_EMPTY.get(raw) or self._finish(raw))
                 start = at
-        self._check(end - self._line, size - start)
-        self._line -= start
+            line = at
+        if large:
+            self._check(end - line, size - start)
+        self._line = line - start
         self._searched = end - start
         del held[:start]
         return events

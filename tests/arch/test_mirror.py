@@ -9,7 +9,6 @@ from tests.arch.tree import sources
 # Modules without a test file of their own, each with the reason.
 UNTESTED = {
     "kproxy/outcome.py": "enumerations and frozen values without behaviour",
-    "kproxy/wire/events.py": "frozen values without behaviour",
 }
 # Directories of tests that are about no single module.
 FREE = ("tests/arch", "tests/bench", "tests/fakes", "tests/story")

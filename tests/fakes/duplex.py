@@ -1,7 +1,13 @@
 """Both ends of a connection in memory, with deadlines on the virtual clock.
 
-A send waits until the peer has taken every byte (lockstep), so that missing backpressure shows.
-Implements `kproxy.transport.duplex.Duplex`; both ends of a pair are owned by the test.
+Implements `kproxy.transport.duplex.Duplex`; `tests/transport/test_duplex.py` holds it to the same
+contract as a real link. In two things it is harsher than a kernel, so that faults show:
+
+1. A send waits until the peer has taken every byte (lockstep), so missing backpressure shows.
+2. Closing with unread bytes resets the connection, and the reset destroys what the peer has not
+   taken yet (RFC 9112 section 9.6), so a missing lingering close shows.
+
+Both ends of a pair are owned by the test.
 """
 
 import math
@@ -13,19 +19,36 @@ from kproxy.transport.duplex import Broken, Duplex, Expired, Stage
 
 
 class MemoryDuplex:
-    """One end. `sent` counts the bytes that the peer has taken from it."""
+    """One end. `sent` counts the bytes that the peer has taken; `read_size` is its largest read."""
 
     def __init__(self) -> None:
-        self.deadline = math.inf
         self.stall = 60.0
+        self.read_size = 65_536
         self.closed = False
         self.sent = 0
         self.peer: MemoryDuplex
+        self._deadline = math.inf
+        self._waits: dict[trio.CancelScope, float] = {}  # and how long each may last at most
         self._gone: Callable[[], None] | None = None
         self._watcher: Callable[[], None] | None = None
         self._inbox = bytearray()
         self._ended = False  # by the peer
+        self._reset = False  # by the peer
         self._lot = trio.lowlevel.ParkingLot()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "ended" if self._ended else "open"
+        return f"<MemoryDuplex {state}, {len(self._inbox)} unread>"
+
+    @property
+    def deadline(self) -> float:
+        return self._deadline
+
+    @deadline.setter
+    def deadline(self, when: float) -> None:
+        self._deadline = when
+        for scope, longest in self._waits.items():
+            scope.deadline = min(when, longest)
 
     @property
     def on_gone(self) -> Callable[[], None] | None:
@@ -42,6 +65,11 @@ class MemoryDuplex:
     def peer_ended(self) -> bool:
         return self._ended
 
+    @property
+    def unread(self) -> int:
+        """Bytes that have come and were not received."""
+        return len(self._inbox)
+
     def watch(self, callback: Callable[[], None] | None) -> None:
         self._watcher = callback
 
@@ -50,18 +78,24 @@ class MemoryDuplex:
         if self._watcher is not None:
             self._watcher()
 
-    async def _wait(self, until: float) -> None:
-        with trio.CancelScope(deadline=until) as scope:
-            await self._lot.park()
+    async def _wait(self, longest: float = math.inf) -> None:
+        with trio.CancelScope(deadline=min(self._deadline, longest)) as scope:
+            self._waits[scope] = longest
+            try:
+                await self._lot.park()
+            finally:
+                del self._waits[scope]
         if scope.cancelled_caught:
             raise Expired(self)
 
     def receive_nowait(self) -> bytes | None:
         if self.closed:
             raise Broken(self, "closed")
+        if self._reset:
+            raise Broken(self, "reset by the peer")
         if self._inbox:
-            data = bytes(self._inbox)
-            self._inbox.clear()
+            data = bytes(self._inbox[: self.read_size])
+            del self._inbox[: len(data)]
             self.peer.sent += len(data)
             self.peer._lot.unpark_all()
             return data
@@ -70,11 +104,11 @@ class MemoryDuplex:
     async def receive(self) -> bytes:
         await trio.lowlevel.checkpoint()
         while (data := self.receive_nowait()) is None:
-            await self._wait(self.deadline)
+            await self._wait()
         return data
 
     def send_nowait(self, data: bytes) -> int:
-        if self.closed or self.peer.closed:
+        if self.closed or self.peer.closed or self.peer._ended:
             raise Broken(self, "closed")
         if self.peer._inbox:
             return 0
@@ -86,8 +120,12 @@ class MemoryDuplex:
         await trio.lowlevel.checkpoint()
         while data:
             data = data[self.send_nowait(data) :]
-            while self.peer._inbox and not self.closed and not self.peer.closed:
-                await self._wait(min(self.deadline, trio.current_time() + self.stall))
+            while left := self.peer.unread:
+                if self.closed or self.peer.closed:
+                    raise Broken(self, "closed")
+                longest = trio.current_time() + self.stall
+                while self.peer.unread == left and not (self.closed or self.peer.closed):
+                    await self._wait(longest)
 
     async def pump(self, sink: Duplex, stage: Stage, gap: float) -> None:
         until = self.deadline
@@ -95,24 +133,35 @@ class MemoryDuplex:
             self.deadline = min(until, trio.current_time() + gap)
             out = stage.take(await self.receive())
             if out:
+                self.deadline = math.inf
                 await sink.send_all(out)
 
     def end(self) -> None:
-        if not self.peer._ended:
-            self.peer._ended = True
-            self.peer._news()
-            callback, self.peer._gone = self.peer._gone, None
-            if callback is not None:
-                callback()
+        if self.peer._ended:
+            return
+        self.peer._ended = True
+        self.peer._news()
+        callback, self.peer._gone = self.peer._gone, None
+        if callback is not None:
+            callback()
 
     def close(self) -> None:
-        if not self.closed:
+        if self._inbox:
+            self.reset()
+        elif not self.closed:
             self.closed = True
+            self._gone = self._watcher = None
             self._lot.unpark_all()
             self.peer._lot.unpark_all()
             self.end()
 
-    reset = close
+    def reset(self) -> None:
+        """Close so that the peer sees a broken connection, whatever was on its way."""
+        self._inbox.clear()
+        if not self.closed:
+            self.peer._reset = True
+            self.peer._inbox.clear()
+            self.close()
 
 
 def duplex_pair() -> tuple[MemoryDuplex, MemoryDuplex]:

@@ -4,6 +4,7 @@ In: fields of a request. Out: request bytes, `Asked` values, scripts, and a play
 """
 
 import json
+from functools import cache
 from typing import Any, NamedTuple
 
 from kproxy.sim import openai
@@ -69,6 +70,12 @@ def anthropic_tools(*tools: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"name": tool["name"], "input_schema": tool["schema"]} for tool in tools]
 
 
+@cache
+def stage(params: SimParams) -> Stage:
+    """The stage for these parameters, made once."""
+    return Stage.of(params)
+
+
 def asked(wire: Wire = openai, **fields: Any) -> Asked:
     """A request, read by its wire."""
     body = openai_body(**fields) if wire is openai else anthropic_body(**fields)
@@ -78,7 +85,7 @@ def asked(wire: Wire = openai, **fields: Any) -> Asked:
 def script(params: SimParams = EXACT, wire: Wire = openai, **fields: Any) -> Script:
     """The script for a request; the faults are those of its model's name."""
     one = asked(wire, **fields)
-    return write(one, one.faults, Stage.of(params))
+    return write(one, one.faults, stage(params))
 
 
 def played(
@@ -91,7 +98,7 @@ def played(
     """The play for a request with these faults."""
     one = asked(wire, **fields)
     chosen = tuple(parse(fault) for fault in faults)
-    play = perform(one, write(one, chosen, Stage.of(params)), chosen, wire, http_10)
+    play = perform(one, write(one, chosen, stage(params)), chosen, wire, http_10)
     beats = list(play.beats)
     return Played(beats, b"".join(data for _, data in beats), play.ending)
 
@@ -132,3 +139,8 @@ def said(body: bytes) -> str:
         for choice in event.get("choices", ())
         if choice["index"] == 0
     )
+
+
+def token_count(body: bytes) -> int:
+    """How many events of a stream of OpenAI's wire carry text."""
+    return body.count(b'"delta":{"content":"')

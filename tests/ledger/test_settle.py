@@ -1,12 +1,12 @@
 """Costs to the nano-dollar, savings with their sign, and the object that callers read."""
 
 import json
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from kproxy.catalog.load import Price, load_packaged
 from kproxy.ledger.settle import Settlement, cost, extension_json, savings

@@ -231,7 +231,7 @@ def test_candidates_tell_why() -> None:
     lines = {line.provider: line for line in decided.candidates}
     assert list(lines) == ["openai", "anthropic", "xai", "deepseek", "minimax"]
     assert lines["openai"].filtered_out_by is None
-    assert lines["openai"].reasons == ("estimated at 0.002248 USD",)
+    assert lines["openai"].reasons == ("meets every constraint",)
     assert lines["deepseek"].filtered_out_by == "zdr"
     assert lines["deepseek"].reasons == ("the provider guarantees no zero data retention",)
 

@@ -3,6 +3,7 @@
 import math
 import re
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -93,6 +94,29 @@ def test_every_instance_satisfies_its_schema(schema, seed):
     value = instance(schema, Chance(seed))
     assert satisfies(schema, value)
     assert instance(schema, Chance(seed)) == value
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=4,
+)
+WORDS = (
+    "$ref", "additionalProperties", "allOf", "anyOf", "const", "enum", "exclusiveMaximum",
+    "exclusiveMinimum", "format", "items", "maxItems", "maxLength", "maximum", "minItems",
+    "minLength", "minProperties", "minimum", "multipleOf", "prefixItems", "properties", "required",
+    "type",
+)  # fmt: skip
+ANYTHING = st.recursive(
+    JSON | st.sampled_from(["string", "integer", "number", "array", "object", "#", "date"]),
+    lambda inner: st.dictionaries(st.sampled_from(WORDS), inner) | st.lists(inner, max_size=3),
+    max_leaves=15,
+)
+
+
+@given(st.dictionaries(st.sampled_from(WORDS), ANYTHING), st.integers())
+def test_any_schema_at_all_gives_some_json(schema, seed):
+    msgspec.json.encode(instance(schema, Chance(seed)))
 
 
 def make(schema):
@@ -190,3 +214,23 @@ def test_kinds_without_a_type_are_guessed():
     assert make({"properties": {"a": {"const": 1}}}) == {"a": 1}
     assert isinstance(make({"items": {"type": "integer"}})[0], int)
     assert make({"minimum": 5, "maximum": 5}) == 5
+
+
+@pytest.mark.parametrize("kind", ["integer", "number"])
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        {"multipleOf": 5e-324},
+        {"multipleOf": 1e308, "minimum": 1},
+        {"multipleOf": True},
+        {"minimum": 1e308},
+        {"minimum": -1e308, "maximum": 1e308},
+        {"minimum": 5, "maximum": 4},
+        {"exclusiveMinimum": 1e308, "exclusiveMaximum": -1e308},
+        {"minimum": math.inf},
+        {"maximum": -math.inf},
+        {"minimum": 10**400},
+    ],
+)
+def test_bounds_at_the_edge_of_numbers_do_no_harm(kind, bounds):
+    msgspec.json.encode(make({"type": kind, **bounds}))

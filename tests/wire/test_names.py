@@ -1,0 +1,74 @@
+"""What travels, and what text becomes as a value."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kproxy.wire.names import ALLOW_UPSTREAM, HOP_BY_HOP, SPELLINGS, clean_value, forwardable
+
+PRIVATE = [
+    b"authorization", b"x-api-key", b"api-key", b"cookie", b"host", b"content-length",
+    b"content-type", b"accept-encoding", b"user-agent", b"x-forwarded-for", b"idempotency-key",
+    b"openai-organization", b"openai-project", b"x-request-id", b"x-kairosroute-cost",
+    b"x-stainless-lang", *sorted(HOP_BY_HOP),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PRIVATE)
+def test_what_is_not_allowed_stays_here(name):
+    assert forwardable([(name, b"1"), (b"traceparent", b"t")]) == [(b"traceparent", b"t")]
+
+
+def test_where_nothing_is_allowed_nothing_travels():
+    assert forwardable([(b"host", b"a"), (b"connection", b"traceparent")]) == []
+
+
+def test_allowed_fields_keep_order_and_repetition():
+    fields = [(b"tracestate", b"a"), (b"x", b"1"), (b"traceparent", b"b"), (b"tracestate", b"c")]
+    assert forwardable(fields) == [fields[0], fields[2], fields[3]]
+
+
+def test_a_field_named_in_connection_stays_here():
+    fields = [
+        (b"traceparent", b"a"),
+        (b"connection", b"close, TraceParent"),
+        (b"tracestate", b"b"),
+        (b"connection", b" openai-beta"),
+        (b"openai-beta", b"c"),
+    ]
+    assert forwardable(fields) == [(b"tracestate", b"b")]
+
+
+def test_nothing_allowed_ends_with_the_connection():
+    assert not ALLOW_UPSTREAM & HOP_BY_HOP
+
+
+def test_spellings_are_known_in_three_forms():
+    assert SPELLINGS[b"Content-Length"] == b"content-length"
+    assert SPELLINGS[b"content-length"] == b"content-length"
+    assert SPELLINGS[b"X-Stainless-OS"] == SPELLINGS[b"X-Stainless-Os"] == b"x-stainless-os"
+    assert all(low == spelling.lower() for spelling, low in SPELLINGS.items())
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("openai", b"openai"),
+        ("a\r\nset-cookie: b", b"a??set-cookie: b"),
+        ("a\x00b\tc\x7f", b"a?b?c?"),
+        ("Zürich \u2028", b"Z?rich ?"),
+        ("\ud800", b"?"),
+        ("  a b  ", b"a b"),
+        ("", b""),
+    ],
+)
+def test_clean_value(text, value):
+    assert clean_value(text) == value
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_any_text_becomes_a_visible_value(text):
+    value = clean_value(text)
+    assert all(0x20 <= byte < 0x7F for byte in value)
+    assert value == value.strip()
+    assert len(value) <= len(text)
