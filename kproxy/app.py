@@ -25,6 +25,7 @@ from kproxy.catalog.load import Capability, Catalog, Model, Price, Provider, loa
 from kproxy.config import Address, Config, ModelConfig, PriceConfig, ProviderConfig
 from kproxy.dialect.openai import OpenAI
 from kproxy.downstream.connection import ConnectionParams
+from kproxy.downstream.date import DateField
 from kproxy.downstream.exchange import BodyLimits
 from kproxy.downstream.listener import Listener, ListenerParams
 from kproxy.errors import KproxyError
@@ -210,7 +211,11 @@ def build_service(
         timeouts=Timeouts(times.total, times.first_token, times.gap),
         heartbeat=times.heartbeat,
         json_limits=JsonLimits(
-            limits.json_depth, limits.json_digits, limits.json_members, limits.messages
+            depth=limits.json_depth,
+            digits=limits.json_digits,
+            members=limits.json_members,
+            messages=limits.messages,
+            values=limits.json_values,
         ),
         reference=references[0].price if references else None,
         metrics=Metrics((model.provider, model.id) for model in catalog.models),
@@ -285,6 +290,7 @@ def _listener_params(config: Config) -> ListenerParams:
         connection=ConnectionParams(
             head=times.head,
             idle=times.keep_alive,
+            half_close=config.half_close,
             h1=H1Limits(
                 request_line=limits.request_line,
                 field=limits.field,
@@ -295,6 +301,7 @@ def _listener_params(config: Config) -> ListenerParams:
                 trailers=limits.trailers,
             ),
             body=BodyLimits(limits.body, times.body_read, times.body),
+            date=DateField(time.time),
         ),
         accept=AcceptLimits(
             limits.connections, limits.connections_per_address, limits.stream_buffer

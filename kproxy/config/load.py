@@ -57,6 +57,7 @@ class Config:
     models: tuple[ModelConfig, ...]  # as configured; the catalog's come on top
     limits: Limits
     timeouts: Timeouts
+    half_close: bool  # answer a caller that has ended its sending side
     drain_timeout: float  # seconds
     reference_model: str
     sim: SimParams
@@ -79,6 +80,7 @@ def load(overrides: Overrides, environ: Mapping[str, str]) -> Config:
             models=_models(rows, providers),
             limits=file.limits,
             timeouts=_bounded(file.timeouts),
+            half_close=file.half_close,
             drain_timeout=file.drain_timeout,
             reference_model=file.reference_model,
             sim=_sim(file.sim),

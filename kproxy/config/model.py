@@ -100,6 +100,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     json_depth: Count = 64  # orjson's 1,024 is only the back stop
     json_digits: Count = 64  # of one number; no client means more
     json_members: Count = 10_000  # of one object
+    json_values: Count = 200_000  # in the whole body; 32 MiB of them would cost a gigabyte
     messages: Count = 10_000
     upstream_head: Bytes = 32 * 1024
     upstream_body: Bytes = 32 * 1024 * 1024
@@ -153,6 +154,8 @@ class FileConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     # Loopback: an open port with somebody's provider keys behind it is a decision, not a default.
     listen: tuple[str, ...] = ("127.0.0.1:4000",)
     data_dir: str | None = None
+    # A caller that ends its sending side is taken for gone, because a generating model costs money.
+    half_close: bool = False
     # Long answers take minutes: 30 s has cut every long stream of those who tried it.
     drain_timeout: Annotated[float, Meta(ge=0, le=86_400)] = 600.0
     reference_model: str = "gpt-4.1"  # contract section 5: what savings are measured against

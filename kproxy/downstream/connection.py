@@ -188,6 +188,7 @@ class Connection:
         answer = to_answer(error)
         if answer.status == INTERNAL:
             log.error("request %s failed", exchange.request_id, exc_info=error)
+        await trio.lowlevel.checkpoint_if_cancelled()  # its body was cut because the caller left
         if exchange.state is ExchangeState.WAITING:
             await exchange.respond(answer)
         elif exchange.state is ExchangeState.STARTED:

@@ -62,7 +62,7 @@ class Listener:
             await connection.serve()
         finally:
             self._open.discard(connection)
-            self._settle()
+            self._settle(ending=1)
 
     def drain(self) -> None:
         """Accept nothing more; `serve` returns when the last exchange has ended."""
@@ -80,8 +80,9 @@ class Listener:
         """Until `serve` has ended after a drain or a cut."""
         await self._over.wait()
 
-    def _settle(self) -> None:
-        if self._draining and not self._open:
+    def _settle(self, ending: int = 0) -> None:
+        # The acceptor counts those too whose task has not begun; `ending` is not off its count yet.
+        if self._draining and self._acceptor.statistics()[0] == ending:
             self._quiet.set()
 
     def statistics(self) -> tuple[int, int]:

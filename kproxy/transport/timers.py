@@ -4,9 +4,9 @@ A cancel scope per deadline costs 14 us and a token stream wants a new deadline 
 deadlines are timers in one heap, and one task sleeps until the earliest. Moving a timer *later*,
 which is what a stream does all day, only writes an attribute: the old heap entry comes up in its
 time, sees that it is early, and goes back. Moving it *earlier* pushes a second entry; the stale one
-is recognised when it surfaces. A cancelled timer's entry stays until it is due, or until such entries
-may be half of the heap and it is swept. Callbacks are synchronous and short; one that raises is our
-own fault, is logged, and ends nobody else's timer.
+is recognised when it surfaces. A cancelled timer's entry stays until it is due, or until half of
+the heap may be such entries, and is swept. Callbacks are synchronous and short; one that raises is
+our own fault, is logged, and ends nobody else's timer.
 """
 
 import heapq

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import trio
 
-from kproxy.errors import DeadlineExceeded, Exhausted, Fault, FaultKind
+from kproxy.errors import DeadlineExceeded, Exhausted, Fault
 from kproxy.routing.plan import AttemptSpec, Plan
 
 __all__ = ["execute"]
@@ -31,7 +31,7 @@ async def execute(
             return await begin(spec)
         except Fault as fault:
             faults.append((f"{spec.model.provider}/{spec.model.id}", fault))
-            if fault.kind is FaultKind.TOTAL_TIMEOUT or trio.current_time() >= deadline:
+            if trio.current_time() >= deadline:
                 break
     group = ExceptionGroup("every attempt failed", [fault for _, fault in faults])
     if trio.current_time() >= deadline:

@@ -89,7 +89,7 @@ def test_a_secret_in_the_wrong_place_is_not_repeated(run):
 
 
 def test_nothing_configured_is_good():
-    result = CliRunner().invoke(kproxy, ["check"], env=NOTHING | {"HOME": "/home/op"})
+    result = CliRunner().invoke(kproxy, ["check"], env=NOTHING | {"HOME": "/srv/op"})
     assert result.exit_code == 0
     assert "file:      none\n" in result.stdout
     assert "openai (" in result.stdout

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kproxy.config import Address, ConfigError, Overrides, find_data_dir, load
 
-HOME = {"HOME": "/home/op"}
+HOME = {"HOME": "/srv/op"}
 CANARY = "sk-canary-canary"
 
 CONTRACT = """\
@@ -59,7 +59,7 @@ def refused(file, environ=None, **flags):
 def test_nothing_configured_works_at_once():
     config = load(Overrides(), HOME)
     assert config.listen == (Address("127.0.0.1", 4000),)
-    assert str(config.data_dir) == "/home/op/.local/state/kproxy"
+    assert str(config.data_dir) == "/srv/op/.local/state/kproxy"
     assert {provider.dialect for provider in config.providers.values()} == {"sim"}
     assert (config.models, config.source, config.reference_model) == ((), None, "gpt-4.1")
 
@@ -238,13 +238,13 @@ def test_where_data_is_kept(written, tmp_path, find):
     assert str(find(flag, environ)) == "/flag"
     assert str(find(Overrides(config=file), environ)) == "/env"
     assert find(Overrides(config=file), HOME) == tmp_path / "state"
-    assert str(find(Overrides(), HOME)) == "/home/op/.local/state/kproxy"
+    assert str(find(Overrides(), HOME)) == "/srv/op/.local/state/kproxy"
     assert str(find(Overrides(), HOME | {"XDG_STATE_HOME": "/x"})) == "/x/kproxy"
     # The XDG specification: a relative path is invalid and ignored.
     relative = HOME | {"XDG_STATE_HOME": "x"}
-    assert str(find(Overrides(), relative)) == "/home/op/.local/state/kproxy"
+    assert str(find(Overrides(), relative)) == "/srv/op/.local/state/kproxy"
     written('data_dir = "~/kproxy"\n')
-    assert str(find(Overrides(config=file), HOME)) == "/home/op/kproxy"
+    assert str(find(Overrides(config=file), HOME)) == "/srv/op/kproxy"
     written('data_dir = "${env:WHERE}/kproxy"\n')
     assert str(find(Overrides(config=file), HOME | {"WHERE": "/w"})) == "/w/kproxy"
     with pytest.raises(ConfigError, match=r"kproxy\.toml:1: data_dir: .*WHERE is not set"):

@@ -20,6 +20,7 @@ def test_limits():
         "json_depth": 64,
         "json_digits": 64,
         "json_members": 10_000,
+        "json_values": 200_000,
         "messages": 10_000,
         "upstream_head": 32_768,
         "upstream_body": 33_554_432,

@@ -6,13 +6,15 @@ is kept. Blocking, with a deadline on every read.
 
 import http.client
 import json
+import re
 import socket
 from dataclasses import dataclass
 from typing import Any, Self
 
-__all__ = ["Answer", "Caller", "chat", "request"]
+__all__ = ["PATIENCE", "Answer", "Begun", "Caller", "chat", "request"]
 
 PATIENCE = 20.0
+LINE_END = re.compile(r"\r\n|\n|\r")
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,17 @@ class Answer:
 
     @property
     def data(self) -> list[str]:
-        """The data of every event of a stream."""
-        return [
-            line.removeprefix("data: ")
-            for line in self.body.decode().split("\n")
-            if line.startswith("data: ")
-        ]
+        """The data of every event of a stream, by the letter of the standard (WHATWG HTML 9.2)."""
+        text = self.body.decode("utf-8", "replace").removeprefix("\ufeff")
+        events, lines = [], []
+        for line in LINE_END.split(text):
+            name, _, value = line.partition(":")
+            if name == "data":
+                lines.append(value.removeprefix(" "))
+            elif not line and lines:
+                events.append("\n".join(lines))
+                lines = []
+        return events
 
     @property
     def chunks(self) -> list[Any]:
@@ -135,9 +142,46 @@ class Caller:
         """A chat request."""
         return self.post(chat(**fields))
 
+    def begin(self, **fields: Any) -> "Begun":
+        """A chat request whose answer is read as it comes."""
+        self.send(request("POST", "/v1/chat/completions", self.authorization, body=chat(**fields)))
+        return Begun(self.socket)
+
     def closed(self) -> bool:
         """Whether the server has ended the connection; waits for it or for bytes."""
         try:
             return self.socket.recv(1) == b""
         except ConnectionResetError:
             return True
+
+
+class Begun:
+    """An answer on its way."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._response = http.client.HTTPResponse(sock, method="POST")
+        self._body = b""
+
+    def until(self, wanted: bytes) -> bool:
+        """Read until `wanted` is there. False when the answer has ended without."""
+        if not self._response.headers:
+            self._response.begin()
+        while wanted not in self._body:
+            more = self._response.read1(65_536)
+            if not more:
+                return False
+            self._body += more
+        return True
+
+    def rest(self) -> Answer:
+        """All of it, as far as it comes."""
+        response = self._response
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        whole = True
+        try:
+            self._body += response.read()
+        except http.client.IncompleteRead as cut:
+            self._body += cut.partial
+            whole = False
+        response.close()
+        return Answer(response.status, headers, self._body, whole)

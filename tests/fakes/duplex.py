@@ -126,6 +126,8 @@ class MemoryDuplex:
                 longest = trio.current_time() + self.stall
                 while self.peer.unread == left and not (self.closed or self.peer.closed):
                     await self._wait(longest)
+            if self.closed:
+                raise Broken(self, "closed")
 
     async def pump(self, sink: Duplex, stage: Stage, gap: float) -> None:
         until = self.deadline
@@ -146,22 +148,23 @@ class MemoryDuplex:
             callback()
 
     def close(self) -> None:
-        if self._inbox:
-            self.reset()
-        elif not self.closed:
-            self.closed = True
-            self._gone = self._watcher = None
-            self._lot.unpark_all()
-            self.peer._lot.unpark_all()
-            self.end()
+        self._close(reset=bool(self._inbox))
 
     def reset(self) -> None:
         """Close so that the peer sees a broken connection, whatever was on its way."""
-        self._inbox.clear()
-        if not self.closed:
+        self._close(reset=True)
+
+    def _close(self, *, reset: bool) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        self._gone = self._watcher = None
+        if reset:
             self.peer._reset = True
             self.peer._inbox.clear()
-            self.close()
+        self._lot.unpark_all()
+        self.peer._lot.unpark_all()
+        self.end()
 
 
 def duplex_pair() -> tuple[MemoryDuplex, MemoryDuplex]:

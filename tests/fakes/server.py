@@ -236,7 +236,7 @@ class Simulated:
 @contextmanager
 def simulating(folder: Path, *arguments: str) -> Iterator[Simulated]:
     """A `kproxy sim` on a free port; quick and without jitter unless `arguments` say otherwise."""
-    quick = ("--first-token-ms", "5", "--token-ms", "1", "--jitter", "0", "--tokens", "12")
+    quick = ("--first-token-ms", "2", "--token-ms", "0.5", "--jitter", "0", "--tokens", "12")
     process = Process(folder, "sim", "--listen", "127.0.0.1:0", "--json", *quick, *arguments)
     try:
         said = json.loads(process.printed("base_url"))

@@ -1,16 +1,18 @@
 """One caller's connection without a socket: bytes and pauses in, every byte and its time out.
 
 `talk` plays a caller's part against a `Connection` until the connection has ended. A caller that
-sees the end of the other side closes, as clients do; `stubborn` ones do not.
+sees the end of the other side closes, as clients do, unless its `Ears` say otherwise.
 """
 
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import trio
+from trio.testing import MockClock
 
 from kproxy.downstream.connection import Connection, ConnectionParams
 from kproxy.downstream.exchange import Exchange, ExchangeState
@@ -18,7 +20,7 @@ from kproxy.downstream.respond import Answer
 from kproxy.transport.duplex import Broken
 from tests.fakes.duplex import MemoryDuplex, duplex_pair
 
-__all__ = ["Scripted", "Talk", "answer", "get", "post", "talk"]
+__all__ = ["Ears", "Scripted", "Talk", "answer", "get", "pause", "post", "talk"]
 
 Step = bytes | float | Callable[["Talk"], object]
 REQUEST_ID = re.compile(rb"x-request-id: req_[0-9a-f]{24}\r\n")
@@ -107,25 +109,53 @@ class Scripted:
         self.seen.append((target, exchange.state, exchange.status))
 
 
-async def talk(handler: Scripted, *steps: Step, stubborn: bool = False, **fields: Any) -> Talk:
+@dataclass(frozen=True)
+class Ears:
+    """How the caller listens: from which second on, resting how long after each read of `size`.
+
+    A `stubborn` caller does not close when it has seen the end.
+    """
+
+    deaf: float = 0
+    rest: float = 0
+    size: int = 65_536
+    stubborn: bool = False
+
+
+async def pause(seconds: float) -> None:
+    """A handler takes its time: in the talk's time, which is virtual."""
+    await trio.sleep(seconds)
+
+
+def talk(handler: Scripted, *steps: Step, ears: Ears | None = None, **fields: Any) -> Talk:
     """Send bytes, wait seconds, or call something with the talk, in order; then listen on.
 
-    `fields` are those of `ConnectionParams`. Ends when the connection has.
+    `fields` are those of `ConnectionParams`. Runs on a virtual clock of its own that starts at 0,
+    until the connection has ended.
     """
+    run = partial(_talk, handler, steps, ears or Ears(), ConnectionParams(**fields))
+    return trio.run(run, clock=MockClock(autojump_threshold=0))
+
+
+async def _talk(
+    handler: Scripted, steps: Sequence[Step], ears: Ears, params: ConnectionParams
+) -> Talk:
     server, caller = duplex_pair()
     told = Talk(server=server, caller=caller)
-    told.connection = Connection(server, handler, ConnectionParams(**fields))
-    start = trio.current_time()
+    told.connection = Connection(server, handler, params)
 
     async def listen() -> None:
+        caller.read_size = ears.size
+        await trio.sleep(ears.deaf)
         try:
             while data := await caller.receive():
-                told.pieces.append((trio.current_time() - start, data))
+                told.pieces.append((trio.current_time(), data))
+                await trio.sleep(ears.rest)
         except Broken:
             told.reset = not caller.closed
             return
-        told.ended = trio.current_time() - start
-        if not stubborn:
+        told.ended = trio.current_time()
+        if not ears.stubborn:
             caller.close()
 
     async def speak() -> None:
@@ -142,15 +172,10 @@ async def talk(handler: Scripted, *steps: Step, stubborn: bool = False, **fields
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(listen)
-        speaking = trio.CancelScope()
-
-        async def until_over() -> None:
-            with speaking:
-                await speak()
-
-        nursery.start_soon(until_over)
+        nursery.start_soon(speak)
         await told.connection.serve()
-        told.served = trio.current_time() - start
+        told.served = trio.current_time()
         server.close()
-        speaking.cancel()
+        await trio.testing.wait_all_tasks_blocked()  # the caller sees the end
+        nursery.cancel_scope.cancel()
     return told

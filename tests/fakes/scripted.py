@@ -135,9 +135,10 @@ class ScriptedProvider:
         self._nursery.start_soon(connection.play, self._script.pop(0))
         return ours
 
-    def at_rest(self) -> bool:
-        """Whether every connection has been closed by us."""
-        return all(one.closed < math.inf or one.link.closed for one in self.connections)
+    @property
+    def open(self) -> int:
+        """Connections that neither side has closed."""
+        return sum(one.closed == math.inf and not one.link.closed for one in self.connections)
 
 
 class Reached:

@@ -1,0 +1,35 @@
+"""Alive, ready, metrics: for operators, without a key."""
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from tests.fakes.house import House
+
+
+@pytest.fixture
+def house(autojump_clock: MockClock, nursery: trio.Nursery) -> House:
+    return House(nursery)
+
+
+@pytest.mark.parametrize("path", ["/readyz", "/healthz"])
+async def test_ready_until_the_drain(house: House, path: str) -> None:
+    answer = await house.send("GET", path)
+    assert (answer.status, answer.json()) == (200, {"status": "ready"})
+    house.ready = False
+    answer = await house.send("GET", path)
+    assert (answer.status, answer.json()) == (503, {"status": "draining"})
+    assert answer.headers["content-type"] == "application/json"
+
+
+async def test_alive_to_the_end(house: House) -> None:
+    house.ready = False
+    answer = await house.send("GET", "/livez")
+    assert (answer.status, answer.json()) == (200, {"status": "ok"})
+
+
+async def test_metrics_count_what_came_before(house: House) -> None:
+    await house.send("GET", "/livez")
+    answer = await house.send("GET", "/metrics")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert b'kproxy_requests_total{route="/livez",status="200"} 1.0\n' in answer.body

@@ -1,0 +1,67 @@
+"""(method, path) to handler, what is not there, and how each request is counted."""
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from kproxy.api.routes import ROUTES
+from tests.fakes.house import House
+
+
+@pytest.fixture
+def house(autojump_clock: MockClock, nursery: trio.Nursery) -> House:
+    return House(nursery)
+
+
+def test_the_whole_surface() -> None:
+    """Contract section 1, as far as it is built."""
+    assert {path: set(methods) for path, methods in ROUTES.items()} == {
+        b"/v1/chat/completions": {b"POST"},
+        b"/v1/models": {b"GET"},
+        b"/v1/models/{id}": {b"GET"},
+        b"/livez": {b"GET"},
+        b"/readyz": {b"GET"},
+        b"/healthz": {b"GET"},
+        b"/metrics": {b"GET"},
+    }
+
+
+@pytest.mark.parametrize("path", [path.decode() for path in ROUTES])
+async def test_another_method(house: House, path: str) -> None:
+    answer = await house.send("PUT", path.replace("{id}", "m"))
+    allowed = "GET, HEAD" if b"GET" in ROUTES[path.encode()] else "POST"
+    assert (answer.status, answer.headers["allow"]) == (405, allowed)
+    assert answer.error["code"] == "method_not_allowed"
+    assert house.counted("kproxy_requests_total", route=path, status="405") == 1
+
+
+@pytest.mark.parametrize("path", ["/", "/v1", "/v2/models", "/livez/", "/V1/models", "/v1/models/"])
+async def test_another_path(house: House, path: str) -> None:
+    answer = await house.get(path)
+    assert (answer.status, answer.error["code"]) == (404, "not_found")
+    assert house.counted("kproxy_requests_total", route="none", status="404") == 1
+
+
+async def test_a_long_path_is_not_repeated_whole(house: House) -> None:
+    answer = await house.get("/" + "a" * 4_000)
+    assert answer.status == 404
+    assert len(answer.error["message"]) < 300
+
+
+async def test_head_is_get_without_its_body(house: House) -> None:
+    got, head = await house.get("/v1/models"), await house.get("/v1/models", method="HEAD")
+    assert (head.status, head.body) == (200, b"")
+    assert head.headers["content-length"] == got.headers["content-length"] == str(len(got.body))
+
+
+async def test_the_second_prefix(house: House) -> None:
+    assert (await house.get("/api/v1/models")).body == (await house.get("/v1/models")).body
+    assert (await house.get("/api/v1/models/m")).status == 200
+    assert (await house.get("/api/v1/livez")).status == 404
+    assert (await house.get("/api/livez")).status == 404
+    assert house.counted("kproxy_requests_total", route="/v1/models", status="200") == 2
+
+
+async def test_a_query_is_no_part_of_the_path(house: House) -> None:
+    assert (await house.get("/livez?verbose=1")).status == 200
+    assert (await house.get("/v1/models?limit=1")).status == 200

@@ -1,0 +1,40 @@
+"""The Date field: the right spelling of any second, written once for each."""
+
+from email.utils import formatdate
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kproxy.downstream.date import DateField, http_date, no_date
+
+
+def test_the_example_of_the_rfc() -> None:
+    assert http_date(784_111_777) == b"Sun, 06 Nov 1994 08:49:37 GMT"  # RFC 9110 section 5.6.7
+
+
+@given(st.integers(min_value=0, max_value=253_402_300_799))  # to the end of the year 9999
+def test_any_second_as_the_standard_library_writes_it(second: int) -> None:
+    assert http_date(second) == formatdate(second, usegmt=True).encode("ascii")
+
+
+def test_the_field_is_written_once_a_second() -> None:
+    now = 10.0
+    date = DateField(lambda: now)
+    first = date()
+    assert first == [(b"date", b"Thu, 01 Jan 1970 00:00:10 GMT")]
+    now = 10.999
+    assert date() is first
+    now = 11.0
+    assert date() == [(b"date", b"Thu, 01 Jan 1970 00:00:11 GMT")]
+
+
+def test_a_clock_that_is_set_back_is_followed() -> None:
+    now = 11.0
+    date = DateField(lambda: now)
+    date()
+    now = 1.0
+    assert date() == [(b"date", b"Thu, 01 Jan 1970 00:00:01 GMT")]
+
+
+def test_without_a_clock_there_is_no_field() -> None:
+    assert no_date() == []

@@ -1,0 +1,77 @@
+"""What is counted, under labels that no caller can invent."""
+
+import pytest
+
+from kproxy.errors import FaultKind
+from kproxy.outcome import Ending, Usage
+from kproxy.telemetry.metrics import Metrics
+
+KNOWN = {"provider": "acme", "model": "m"}
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics([("acme", "m")])
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float:
+    return metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+def test_requests(metrics: Metrics) -> None:
+    metrics.request("/livez", 200, 0.25)
+    metrics.request("/livez", 200, 0.5)
+    metrics.request("/livez", 0, 1)
+    assert value(metrics, "kproxy_requests_total", route="/livez", status="200") == 2
+    assert value(metrics, "kproxy_requests_total", route="/livez", status="cancelled") == 1
+    assert value(metrics, "kproxy_request_duration_seconds_sum", route="/livez") == 1.75
+
+
+def test_attempts_and_faults(metrics: Metrics) -> None:
+    for ending in Ending:
+        metrics.attempt("acme", "m", ending)
+        assert value(metrics, "kproxy_attempts_total", **KNOWN, ending=ending.value) == 1
+    for kind in FaultKind:
+        metrics.fault("acme", kind)
+        assert value(metrics, "kproxy_faults_total", provider="acme", fault=kind.value) == 1
+
+
+def test_tokens_and_cost(metrics: Metrics) -> None:
+    metrics.used("acme", "m", Usage(prompt_tokens=3, completion_tokens=2), 1_500_000_000)
+    metrics.used("acme", "m", Usage(prompt_tokens=1, completion_tokens=1), None)
+    assert value(metrics, "kproxy_tokens_total", **KNOWN, type="prompt") == 4
+    assert value(metrics, "kproxy_tokens_total", **KNOWN, type="completion") == 3
+    assert value(metrics, "kproxy_cost_usd_total", **KNOWN) == 1.5
+
+
+def test_first_tokens_fall_into_buckets(metrics: Metrics) -> None:
+    metrics.first_token("acme", "m", 0.03)
+    bucket = "kproxy_first_token_seconds_bucket"
+    assert value(metrics, bucket, **KNOWN, le="0.025") == 0
+    assert value(metrics, bucket, **KNOWN, le="0.05") == 1
+
+
+def test_names_that_callers_invent_share_a_label(metrics: Metrics) -> None:
+    for number in range(1_000):
+        metrics.attempt("acme", f"invented-{number}", Ending.COMPLETE)
+    other = {"provider": "acme", "model": "other", "ending": "complete"}
+    assert value(metrics, "kproxy_attempts_total", **other) == 1_000
+    assert b"invented" not in metrics.render()
+
+
+def test_gauges_are_read_when_they_are_rendered(metrics: Metrics) -> None:
+    now = {"sockets": 1.0, "idle": 2.0}
+    metrics.watch("kproxy_sockets", "Sockets.", lambda: now["sockets"])
+    values = {("acme", "idle"): lambda: now["idle"]}
+    metrics.watch_each("kproxy_upstream_connections", "Kept.", ("provider", "state"), values)
+    now.update(sockets=7, idle=9)
+    text = metrics.render()
+    assert b"# HELP kproxy_sockets Sockets.\n" in text
+    assert b"kproxy_sockets 7.0\n" in text
+    assert b'kproxy_upstream_connections{provider="acme",state="idle"} 9.0\n' in text
+
+
+def test_two_of_them_do_not_meet(metrics: Metrics) -> None:
+    """Nothing is registered for the process, so a test or a reload can have its own."""
+    Metrics([("acme", "m")]).fault("acme", FaultKind.RESET)
+    assert value(metrics, "kproxy_faults_total", provider="acme", fault="reset") == 0
