@@ -136,6 +136,8 @@ class Flow:
         data = event.data
         if self.state is FlowState.DONE:
             return b""
+        if not event.raw.isascii():
+            _check_utf8(event.raw)  # an event's other lines as well: clients decode them all
         if not data:
             alive = data is None and self.committed and self._held is None
             return event.raw if alive else b""
@@ -201,6 +203,13 @@ class Flow:
         """`event` with our extension. The provider has no more to say but `[DONE]`."""
         self._placed = True
         return _with_data(event, splice(event.data or b"", self._extension(self))).raw
+
+
+def _check_utf8(raw: bytes) -> None:
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        raise Fault(FaultKind.BAD_BODY, "an event that is not UTF-8") from error
 
 
 def _with_data(event: Event, data: bytes) -> Event:

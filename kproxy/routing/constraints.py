@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import NamedTuple
 
-from kproxy.catalog.load import Catalog, Model
+from kproxy.catalog.load import ALL_CAPABILITIES, Catalog, Model
 from kproxy.money import NANOS_PER_USD, format_usd
 from kproxy.schema.chat import PRECISION_RANK, ChatRequest
 
@@ -32,26 +32,29 @@ def violations(
     prompt_tokens: int,
     est_cost: int | None,
 ) -> tuple[Violation, ...]:
-    """Everything that stands against this model, the first reason first."""
-    return (
-        *_disabled(model),
-        *_capabilities(request, model),
-        *_sizes(request, model, prompt_tokens),
-        *_policies(request, model, catalog),
-        *_precision(request, model),
-        *_membership(request, model),
-        *_cost(request, est_cost),
-    )
+    """Everything that stands against this model, the first reason first.
+
+    Runs for every candidate of every request, so what the request does not ask for costs nothing.
+    """
+    found: list[Violation] = []
+    if not model.enabled:
+        found.append(Violation("enabled", "the model is disabled"))
+    if len(model.capabilities) < len(ALL_CAPABILITIES):
+        found += _capabilities(request, model)
+    found += _sizes(request, model, prompt_tokens)
+    if request.data_collection == "deny" or request.zdr:
+        found += _policies(request, model, catalog)
+    if request.min_quantization is not None or request.max_quantization is not None:
+        found += _precision(request, model)
+    if request.x_kairosroute is not None:
+        found += _membership(request, model)
+        found += _cost(request, est_cost)
+    return tuple(found)
 
 
 def named(model: Model, name: str) -> bool:
     """Whether a caller's `id` or `provider/id` means this model."""
     return name in (model.id, model.key)
-
-
-def _disabled(model: Model) -> Iterator[Violation]:
-    if not model.enabled:
-        yield Violation("enabled", "the model is disabled")
 
 
 def _capabilities(request: ChatRequest, model: Model) -> Iterator[Violation]:

@@ -49,8 +49,8 @@ class Link:
     """A connected socket, plain or TLS. The task that calls `receive` and `send_all` owns it."""
 
     __slots__ = (
-        "_busy", "_ended", "_fd", "_gone", "_greedy", "_late", "_pump", "_readable", "_reader",
-        "_sock", "_timer", "_watcher", "_when", "_writer", "hub", "recv", "send", "stall",
+        "_busy", "_ended", "_fd", "_gone", "_greedy", "_inflow", "_late", "_outflow", "_readable",
+        "_reader", "_sock", "_timer", "_watcher", "_when", "_writer", "hub", "recv", "send", "stall",
     )  # fmt: skip
 
     def __init__(self, hub: Hub, sock: socket.socket) -> None:
@@ -63,7 +63,8 @@ class Link:
         self._greedy = isinstance(sock, ssl.SSLSocket)
         self._reader: trio.lowlevel.Task | None = None
         self._writer: trio.lowlevel.Task | None = None
-        self._pump: Pump | None = None
+        self._outflow: Pump | None = None  # the relay that reads here
+        self._inflow: Pump | None = None  # the relay that writes here
         self._watcher: Callable[[], None] | None = None
         self._gone: Callable[[], None] | None = None
         self._ended = False  # the peer ended its side, or the connection broke
@@ -119,24 +120,27 @@ class Link:
             self._ended = True
         if mask & (READABLE | GONE):
             self._readable = True
-            if self._reader is not None:
+            if self._outflow is not None:
+                self._outflow.source_ready()
+            elif self._reader is not None:
                 self._wake_reader()
-            elif self._pump is not None:
-                self._pump.source_ready(self)
             elif self._watcher is not None:
                 self._watcher()
-        if mask & (WRITABLE | GONE) and self._writer is not None:
+        if self._inflow is not None:
+            if mask & (WRITABLE | GONE):
+                self._inflow.sink_ready()
+        elif self._writer is not None and mask & (WRITABLE | GONE):
             self._wake_writer()
-        elif mask & (WRITABLE | GONE) and self._pump is not None:
-            self._pump.sink_ready(self)
         if mask & GONE and self._gone is not None:
             callback, self._gone = self._gone, None
             callback()
 
     def _expire(self) -> None:
         self._late = True
-        if self._pump is not None:
-            self._pump.fail(Expired(self))
+        if self._outflow is not None:
+            self._outflow.source_expired()
+        if self._inflow is not None:
+            self._inflow.fail(Expired(self))
         if self._reader is not None:
             self._wake_reader()
         if self._writer is not None:
@@ -234,9 +238,13 @@ class Link:
         assert isinstance(sink, Link)
         await Pump(self, sink, stage, gap).run()
 
-    def attach(self, pump: Pump | None) -> None:
-        """For Pump: this link's edges and deadline belong to it (None: to the owner again)."""
-        self._pump = pump
+    def flow_out(self, pump: Pump | None) -> None:
+        """For Pump: it reads here; edges and deadline are its own (None: the owner's again)."""
+        self._outflow = pump
+
+    def flow_in(self, pump: Pump | None) -> None:
+        """For Pump: it writes here, likewise."""
+        self._inflow = pump
 
     def watch(self, callback: Callable[[], None] | None) -> None:
         """Call `callback` on every edge that may bring bytes or the end (None: stop)."""
@@ -266,8 +274,9 @@ class Link:
         self._gone = self._watcher = None
         self._readable = True  # whoever waits finds out
         self._sock.close()
-        if self._pump is not None:
-            self._pump.fail(Broken(self, "closed"))
+        for pump in (self._outflow, self._inflow):
+            if pump is not None:
+                pump.fail(Broken(self, "closed"))
         if self._reader is not None:
             self._wake_reader()
         if self._writer is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from kproxy.transport.duplex import Stage
+from kproxy.transport.duplex import Expired, Stage
 
 if TYPE_CHECKING:
     from kproxy.transport.link import Link
@@ -31,6 +31,7 @@ class Pump:
     __slots__ = (
         "_error",
         "_gap",
+        "_heard",
         "_owner",
         "_rest",
         "_sink",
@@ -46,6 +47,7 @@ class Pump:
         self._stage = stage
         self._gap = gap
         self._until = source.deadline
+        self._heard = 0.0  # when the source last gave something
         self._owner: trio.lowlevel.Task | None = None
         self._rest: memoryview | None = None
         self._error: Exception | None = None
@@ -56,21 +58,21 @@ class Pump:
         source, sink = self._source, self._sink
         source.hub.now = trio.current_time()
         self._listen()
-        source.attach(self)
-        sink.attach(self)
+        source.flow_out(self)
+        sink.flow_in(self)
         try:
-            self.source_ready(source)
+            self.source_ready()
             while not (self._stage.finished and self._rest is None) and self._error is None:
                 if self._yielded:  # a source with more to give than one turn may take
                     self._yielded = False
                     await trio.lowlevel.checkpoint()
-                    self.source_ready(source)
+                    self.source_ready()
                     continue
                 self._owner = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(self._abort)
         finally:
-            source.attach(None)
-            sink.attach(None)
+            source.flow_out(None)
+            sink.flow_in(None)
         if self._error is not None:
             raise self._error
 
@@ -85,7 +87,16 @@ class Pump:
 
     def _listen(self) -> None:
         """From now on the source may be silent for the gap, within the whole's deadline."""
-        self._source.deadline = min(self._until, self._source.hub.now + self._gap)
+        self._heard = self._source.hub.now
+        self._source.deadline = min(self._until, self._heard + self._gap)
+
+    def source_expired(self) -> None:
+        """The source's timer is due. A chunk only notes its time, so it may be early: go on."""
+        due = min(self._until, self._heard + self._gap)
+        if due > trio.current_time():
+            self._source.deadline = due
+        else:
+            self.fail(Expired(self._source))
 
     def fail(self, error: Exception) -> None:
         """Stop with `error`, unless the relay is over already."""
@@ -93,10 +104,8 @@ class Pump:
             self._error = error
             self._wake()
 
-    def source_ready(self, link: "Link") -> None:
+    def source_ready(self) -> None:
         """The source may have bytes: carry them over until it is empty or the sink is full."""
-        if link is not self._source:
-            return
         if self._rest is not None or self._error is not None or self._stage.finished:
             return
         try:
@@ -116,7 +125,7 @@ class Pump:
             if stage.finished:
                 self._wake()
                 return
-            self._listen()
+            self._heard = source.hub.now
             if len(data) < RECEIVE_SIZE and not source.greedy:
                 return
         self._yielded = True
@@ -131,9 +140,9 @@ class Pump:
         self._sink.deadline = trio.current_time() + self._sink.stall
         return False
 
-    def sink_ready(self, link: "Link") -> None:
+    def sink_ready(self) -> None:
         """The sink may have room: hand over the rest, then read on."""
-        if link is not self._sink or self._rest is None or self._error is not None:
+        if self._rest is None or self._error is not None:
             return
         try:
             sent = self._sink.send_nowait(self._rest)
@@ -151,4 +160,4 @@ class Pump:
             self._wake()
             return
         self._listen()
-        self.source_ready(self._source)
+        self.source_ready()

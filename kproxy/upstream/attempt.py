@@ -100,6 +100,8 @@ class Attempt:
         self.times.head = trio.current_time()
         if answer.head.status != 200:
             raise await self._refusal(answer)
+        if answer.head.get(b"content-encoding") not in (None, b"identity"):
+            raise Fault(FaultKind.BAD_BODY, "a content coding that was not asked for")
 
     async def _exchange(self, request: bytes, *, fresh: bool) -> _Answer | None:
         """Send on one connection; None where a kept one turned out to be closed."""

@@ -216,6 +216,8 @@ def test_what_gathers_before_the_first_token_is_bounded(wants: bool) -> None:
         ((ROLE, ONE, b"event: error\ndata: {}\n\n"), FaultKind.ERROR_EVENT),
         ((ROLE, ONE, b"event: error\ndata: no JSON\n\n"), FaultKind.ERROR_EVENT),
         ((ROLE, ONE, MALFORMED), FaultKind.BAD_BODY),
+        ((ROLE, ONE, b": \xff\n\n"), FaultKind.BAD_BODY),
+        ((ROLE, ONE, b"id: \xff\n" + TWO), FaultKind.BAD_BODY),
         ((ROLE, ONE, STOP, MALFORMED), FaultKind.BAD_BODY),
         ((ROLE, ONE, b"data: []\n\n"), FaultKind.BAD_BODY),
         ((ROLE, ONE, b"data: \xff\n\n"), FaultKind.BAD_BODY),

@@ -45,6 +45,7 @@ from tests.fakes.scripted import ORIGIN, Act, Answer, Reached, endpoint, head, o
         ([(1, CHUNKED + chunk(b"x")), (1, b"zz\r\n")], FaultKind.BAD_FRAMING),
         ([(1, CHUNKED + b"5\r\nhellooo")], FaultKind.BAD_FRAMING),
         ([(1, CHUNKED + b"fffffffffffffffff\r\n")], FaultKind.BAD_FRAMING),
+        ([(1, CHUNKED[:-2] + b"content-encoding: gzip\r\n\r\n")], FaultKind.BAD_BODY),
     ],
 )  # fmt: skip
 async def test_a_provider_that_breaks_off_or_speaks_nonsense(
