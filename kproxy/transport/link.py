@@ -50,7 +50,8 @@ class Link:
 
     __slots__ = (
         "_busy", "_ended", "_fd", "_gone", "_greedy", "_inflow", "_late", "_outflow", "_readable",
-        "_reader", "_sock", "_timer", "_watcher", "_when", "_writer", "hub", "recv", "send", "stall",
+        "_reader", "_sock", "_timer", "_watcher", "_when", "_writer", "hub", "recv", "send",
+        "stall",
     )  # fmt: skip
 
     def __init__(self, hub: Hub, sock: socket.socket) -> None:
