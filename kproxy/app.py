@@ -4,8 +4,8 @@ Builds every room from narrow parameters, owns the outermost nursery, and takes 
 order: not ready, no new connections, exchanges finish within the drain time, then the rest is cut.
 """
 
-import dataclasses
 import gc
+import logging
 import resource
 import signal
 import socket
@@ -21,8 +21,9 @@ import trio
 from kproxy.admission.keys import KeyRecord
 from kproxy.api.routes import Router
 from kproxy.api.service import Service
-from kproxy.catalog.load import Capability, Catalog, Model, Price, Provider, load_packaged
-from kproxy.config import Address, Config, ModelConfig, PriceConfig, ProviderConfig
+from kproxy.catalog.load import Catalog, load_packaged
+from kproxy.config import Address, Config
+from kproxy.config.catalog import build_catalog
 from kproxy.dialect.openai import OpenAI
 from kproxy.downstream.connection import ConnectionParams
 from kproxy.downstream.date import DateField
@@ -33,6 +34,7 @@ from kproxy.routing.plan import Timeouts
 from kproxy.schema.jsonlimits import JsonLimits
 from kproxy.sim.serve import serve as serve_sim
 from kproxy.store.keystore import KeyStore, open_keystore
+from kproxy.telemetry.faultlog import FaultLog
 from kproxy.telemetry.metrics import Metrics
 from kproxy.transport.accept import AcceptLimits, open_listeners
 from kproxy.transport.dial import Dial, Origin, dialler, tls_context
@@ -46,6 +48,9 @@ __all__ = ["Started", "serve"]
 SIM_HOST = "127.0.0.1"
 
 
+log = logging.getLogger("kproxy")
+
+
 class CannotStart(KproxyError):
     """Something of the machine is not to be had: an address in use, a name that is none."""
 
@@ -57,6 +62,7 @@ class Started:
     addresses: tuple[Address, ...]
     first_key: str | None
     models: tuple[str, ...]
+    passthrough: tuple[str, ...]  # providers that take any name, as slug/name
     simulated: bool
 
 
@@ -111,6 +117,7 @@ def _started(
         addresses=addresses,
         first_key=None if first is None else first[1],
         models=tuple(dict.fromkeys(model.id for model in catalog.models if model.enabled)),
+        passthrough=tuple(slug for slug, one in config.providers.items() if one.models == "any"),
         simulated=all(given.dialect == "sim" for given in config.providers.values()),
     )
 
@@ -122,71 +129,17 @@ async def _until_signal(
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Drain at the first SIGTERM or SIGINT; cut at the second, or when the patience is over."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         task_status.started()
-        await anext(signals)
+        while await anext(signals) == signal.SIGHUP:
+            log.warning("there is no reload yet: SIGHUP is ignored")
         draining.set()
         listener.drain()
+        log.warning("draining; a second signal cuts what is still running")
         with trio.move_on_after(patience):
-            await anext(signals)
+            while await anext(signals) == signal.SIGHUP:
+                pass
         listener.cut()
-
-
-def build_catalog(config: Config) -> Catalog:
-    """The packaged catalog as far as its providers are configured, under the operator's rows."""
-    packaged = _played(load_packaged(), config)
-    facts = [_facts(packaged, slug, given) for slug, given in config.providers.items()]
-    rows = [_model(packaged, row) for row in config.models]
-    return packaged.at_providers(config.providers).with_models(rows, facts)
-
-
-def _played(packaged: Catalog, config: Config) -> Catalog:
-    """Simulated providers have no names of their own for a model: they are asked for its id."""
-    played = {slug for slug, given in config.providers.items() if given.dialect == "sim"}
-    rows = [
-        dataclasses.replace(model, upstream=model.id)
-        for model in packaged.models
-        if model.provider in played
-    ]
-    return packaged.with_models(rows)
-
-
-def _facts(packaged: Catalog, slug: str, given: ProviderConfig) -> Provider:
-    known = packaged.provider(slug)
-    return Provider(
-        slug=slug,
-        display=given.display or known.display,
-        may_train=known.may_train if given.may_train is None else given.may_train,
-        zdr=known.zdr if given.zdr is None else given.zdr,
-        any_models=given.models == "any",
-    )
-
-
-def _model(packaged: Catalog, row: ModelConfig) -> Model:
-    known = packaged.pinned(f"{row.provider}/{row.id}") or Model(
-        row.id, row.provider, row.upstream, price=None
-    )
-    capabilities: frozenset[Capability] | None = (
-        None if row.capabilities is None else frozenset(row.capabilities)  # type: ignore[arg-type]
-    )
-    return Model(
-        id=row.id,
-        provider=row.provider,
-        upstream=row.upstream,
-        price=known.price if row.price is None else _price(row.price),
-        context_tokens=row.context_tokens or known.context_tokens,
-        max_output_tokens=row.max_output_tokens or known.max_output_tokens,
-        capabilities=known.capabilities if capabilities is None else capabilities,
-        quantization=known.quantization if row.quantization is None else row.quantization,  # type: ignore[arg-type]
-        created=known.created,
-        enabled=row.enabled,
-    )
-
-
-def _price(given: PriceConfig) -> Price:
-    return Price.from_usd(
-        given.input, given.output, given.cached_input, given.cache_write, given.request or 0
-    )
 
 
 def build_service(
@@ -219,6 +172,7 @@ def build_service(
         ),
         reference=references[0].price if references else None,
         metrics=Metrics((model.provider, model.id) for model in catalog.models),
+        faults=FaultLog(),
         timers=hub.timers,
     )
 

@@ -8,10 +8,10 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from kproxy.app import CannotStart, Started, build_catalog, serve
-from kproxy.catalog.load import load_packaged
+from kproxy.app import CannotStart, Started, serve
 from kproxy.config import Config, Overrides, load
-from kproxy.money import nanos
+
+ACME = '[providers.acme]\nbase_url = "http://127.0.0.1:9/v1"\n'
 
 
 def configured(tmp_path: Path, text: str = "", **environ: str) -> Config:
@@ -19,77 +19,6 @@ def configured(tmp_path: Path, text: str = "", **environ: str) -> Config:
     file.write_text(text)
     overrides = Overrides(("127.0.0.1:0",), file, tmp_path / "data")
     return load(overrides, environ)
-
-
-ACME = '[providers.acme]\nbase_url = "http://127.0.0.1:9/v1"\n'
-
-
-# --- the catalog
-
-
-def test_without_configuration_the_packaged_one(tmp_path: Path) -> None:
-    catalog = build_catalog(configured(tmp_path))
-    packaged = load_packaged()
-    assert [model.key for model in catalog.models] == [model.key for model in packaged.models]
-    assert [model.price for model in catalog.models] == [model.price for model in packaged.models]
-    assert catalog.provider("deepseek") == packaged.provider("deepseek")
-
-
-def test_only_models_of_configured_providers(tmp_path: Path) -> None:
-    text = '[providers.openai]\napi_key = "sk-1"\n'
-    catalog = build_catalog(configured(tmp_path, text))
-    assert [model.key for model in catalog.models] == ["openai/gpt-4.1"]
-
-
-def test_the_operators_rows_over_what_is_known(tmp_path: Path) -> None:
-    text = f"""
-{ACME}display = "Acme & Sons"
-zdr = true
-models = "any"
-[providers.openai]
-api_key = "sk-1"
-[[models]]
-id = "gpt-4.1"
-provider = "openai"
-price = {{ input = 1, output = 2.5, cached_input = 0.1, request = 0.01 }}
-context_tokens = 1000
-[[models]]
-id = "m"
-provider = "acme"
-upstream = "m-2025"
-capabilities = ["tools"]
-quantization = "fp8"
-enabled = false
-"""
-    catalog = build_catalog(configured(tmp_path, text))
-    known = load_packaged().pinned("openai/gpt-4.1")
-    ours = catalog.pinned("openai/gpt-4.1")
-    assert known is not None
-    assert ours is not None
-    assert ours.price is not None
-    assert (ours.price.input, ours.price.output) == (nanos(1), nanos("2.5"))
-    assert (ours.price.cached_input, ours.price.per_request) == (nanos("0.1"), nanos("0.01"))
-    assert ours.context_tokens == 1000
-    assert ours.max_output_tokens == known.max_output_tokens
-    assert (ours.capabilities, ours.created) == (known.capabilities, known.created)
-    mine = catalog.pinned("acme/m")
-    assert mine is not None
-    assert (mine.upstream, mine.price, mine.quantization) == ("m-2025", None, "fp8")
-    assert (mine.capabilities, mine.enabled) == (frozenset({"tools"}), False)
-    acme = catalog.provider("acme")
-    assert (acme.display, acme.may_train, acme.zdr) == ("Acme & Sons", True, True)
-    assert acme.any_models
-    assert not catalog.provider("openai").any_models
-
-
-def test_a_simulated_provider_is_asked_for_the_model_by_its_id(tmp_path: Path) -> None:
-    """What it plays is named as callers name it; the real one has a name of its own."""
-    simulated = build_catalog(configured(tmp_path)).pinned("xai/grok-4.1-fast")
-    real = build_catalog(configured(tmp_path, '[providers.xai]\napi_key = "k"\n'))
-    known = load_packaged().pinned("xai/grok-4.1-fast")
-    assert simulated is not None
-    assert simulated.upstream == "grok-4.1-fast"
-    assert real.pinned("xai/grok-4.1-fast") == known
 
 
 # --- serving

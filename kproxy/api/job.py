@@ -136,6 +136,7 @@ class AttemptGuard:
         fault = error.fault if isinstance(error, BrokenStream) else error
         if isinstance(fault, Fault):
             metrics.fault(provider, fault.kind)
+            self._job.service.faults.note(provider, model, fault, trio.current_time())
 
 
 def ending_of(error: BaseException) -> Ending:

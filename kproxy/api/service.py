@@ -9,6 +9,7 @@ from kproxy.catalog.load import Catalog, Price
 from kproxy.downstream.exchange import Exchange
 from kproxy.routing.plan import Timeouts
 from kproxy.schema.jsonlimits import JsonLimits
+from kproxy.telemetry.faultlog import FaultLog
 from kproxy.telemetry.metrics import Metrics
 from kproxy.transport.timers import Timers
 from kproxy.upstream.endpoint import Endpoint
@@ -33,6 +34,7 @@ class Service:
     json_limits: JsonLimits
     reference: Price | None
     metrics: Metrics
+    faults: FaultLog
     timers: Timers
 
     def identify(self, exchange: Exchange) -> Caller:

@@ -40,6 +40,9 @@ STREAM_HEADERS: Headers = [
     (b"x-accel-buffering", b"no"),  # a reverse proxy in front must not gather our events
 ]
 
+NO_STREAMS = frozenset({b"text/html", b"application/json"})
+"""Media types that are surely no event stream. Providers are not strict about the right one."""
+
 
 class Relay:
     """Provider bytes to caller bytes, see `transport.duplex.Stage`."""
@@ -133,6 +136,8 @@ async def commit(job: Job, spec: AttemptSpec) -> Committed:
     """One attempt up to its first token. Raises Fault and Rejected, the attempt closed."""
     attempt = await job.open(spec, stream=True)
     with job.ending(attempt):
+        if attempt.content_type in NO_STREAMS:
+            raise Fault(FaultKind.BAD_BODY, "the answer is not an event stream")
         limits, request = attempt.endpoint.limits, job.call.request
 
         def extension(flow: Flow) -> bytes:

@@ -33,7 +33,7 @@ def accounts() -> None:
 @as_json
 def create(*, name: str, tier: str, config: Path | None, data_dir: Path | None, json: bool) -> None:
     """Create an account without a key."""
-    with keystore(config, data_dir) as store:
+    with keystore(config, data_dir, make=True) as store:
         account = store.create_account(name, tier, unix_now())
     if json:
         print_json(_public(account))

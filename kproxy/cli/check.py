@@ -6,7 +6,9 @@ from pathlib import Path
 import click
 
 from kproxy.cli.options import as_json, config_option, print_json
+from kproxy.cli.serve import NO_MODEL
 from kproxy.config import Config, ConfigError, Overrides, load
+from kproxy.config.catalog import build_catalog
 
 __all__ = ["check"]
 
@@ -41,7 +43,11 @@ def check(context: click.Context, *, config: Path | None, json: bool) -> None:
         click.echo(f"{name.replace('_', ' ') + ':':<11}{text}")
 
 
-def _summary(config: Config) -> dict[str, str | int | list[str]]:
+def _summary(config: Config) -> dict[str, str | list[str]]:
+    models = build_catalog(config).models
+    passing = [slug for slug, given in config.providers.items() if given.models == "any"]
+    names = [model.key for model in models if model.enabled]
+    names += [f"{slug}/<any name>" for slug in passing]
     return {
         "file": "none" if config.source is None else str(config.source),
         "listen": [str(address) for address in config.listen],
@@ -50,5 +56,5 @@ def _summary(config: Config) -> dict[str, str | int | list[str]]:
             f"{slug} ({provider.base_url or 'simulated'})"
             for slug, provider in config.providers.items()
         ],
-        "models": len(config.models),
+        "models": names or [NO_MODEL],
     }

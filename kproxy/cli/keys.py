@@ -46,7 +46,7 @@ def create(
     json: bool,
 ) -> None:
     """Create a key and print it, this once."""
-    with keystore(config, data_dir) as store:
+    with keystore(config, data_dir, make=True) as store:
         _ensure_account(store, account, tier)
         record, secret = store.create_key(account, name, expires_in, unix_now())
     if json:

@@ -48,10 +48,15 @@ def as_json(command: F) -> F:
 
 
 @contextmanager
-def keystore(config: Path | None, data_dir: Path | None) -> Iterator[KeyStore]:
-    """The key store that these options mean, closed afterwards. Raises KproxyError."""
+def keystore(
+    config: Path | None, data_dir: Path | None, *, make: bool = False
+) -> Iterator[KeyStore]:
+    """The key store that these options mean, closed afterwards. Raises KproxyError.
+
+    Only a command that puts something in makes a store that is not there (`make`).
+    """
     overrides = Overrides(config=config, data_dir=data_dir)
-    store = open_keystore(find_data_dir(overrides, os.environ))
+    store = open_keystore(find_data_dir(overrides, os.environ), make=make)
     try:
         yield store
     finally:

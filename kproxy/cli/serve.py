@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["serve"]
 
+NO_MODEL = 'none: add [[models]] rows, or models = "any" to a provider'
+
 
 @click.command()
 @click.option(
@@ -41,8 +43,9 @@ def _announce(started: "Started") -> None:
     """Tell people where it is, the first key, and a line to try; once, on standard output."""
     base = f"http://{started.addresses[0]}"
     click.echo(f"kproxy is ready on {', '.join(f'http://{one}' for one in started.addresses)}")
+    names = [*started.models, *(f"{slug}/<any name>" for slug in started.passthrough)]
     kind = "simulated models, no account needed" if started.simulated else "models"
-    click.echo(f"{kind}: {', '.join(started.models) or 'any of the providers'}")
+    click.echo(f"{kind}: {', '.join(names) or NO_MODEL}")
     if started.first_key is None:
         key = "$KPROXY_KEY"
     else:

@@ -55,4 +55,8 @@ def sim(*, listen: str, config: Path | None, json: bool, **chosen: Any) -> None:
         else:
             click.echo(f"Simulated providers at {base_url}")
 
-    run(loaded.listen[0].host, loaded.listen[0].port, params, announce)
+    try:
+        run(loaded.listen[0].host, loaded.listen[0].port, params, announce)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise click.ClickException(f"cannot listen on {loaded.listen[0]}: {reason}") from error

@@ -12,7 +12,7 @@ import msgspec
 
 from kproxy.dialect.base import ChunkFacts, ReplyFacts
 from kproxy.errors import Fault, FaultKind, Rejected
-from kproxy.schema.reply import decode_chunk, decode_reply
+from kproxy.schema.reply import decode_chunk, decode_reply, read_usage
 from kproxy.wire.events import Headers
 
 __all__ = ["OURS", "OpenAI", "retry_after"]
@@ -74,7 +74,7 @@ class OpenAI:
             text=text,
             finished=finished,
             empty=not choices,
-            usage=chunk.usage,
+            usage=read_usage(chunk.usage),
             tagged=len(chunk.x_kairosroute) > 0,
         )
 
@@ -91,7 +91,7 @@ class OpenAI:
         if any(choice.finish_reason is None for choice in reply.choices):
             raise Fault(FaultKind.NO_CONTENT, "a completion without a finish reason")
         return ReplyFacts(
-            usage=reply.usage,
+            usage=read_usage(reply.usage),
             text=sum(choice.message.output_bytes for choice in reply.choices if choice.message),
             tagged=len(reply.x_kairosroute) > 0,
             model=reply.model,

@@ -136,7 +136,7 @@ def _refusal(request: ChatRequest, judged: Iterable[_Judged]) -> Rejected:
         return Rejected(
             402,
             "cost_guardrail_exceeded",
-            f"Every candidate's estimated cost is above '{COST_CAP}': {_listed(capped)}.",
+            f"No candidate is known to stay within '{COST_CAP}': {_listed(capped)}.",
             param=COST_CAP,
         )
     shown = [(model, why) for model, why in filters if why.constraint != "enabled"] or filters

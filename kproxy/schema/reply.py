@@ -19,6 +19,7 @@ __all__ = [
     "ReplyUsage",
     "decode_chunk",
     "decode_reply",
+    "read_usage",
 ]
 
 _NOTHING = Raw(b"")
@@ -50,6 +51,19 @@ class ReplyUsage(msgspec.Struct, frozen=True):
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: CompletionDetails | None = None
     prompt_cache_hit_tokens: Count = None
+
+
+def read_usage(raw: Raw) -> ReplyUsage | None:
+    """The usage in a reply or chunk; None where there is none, or it is not one.
+
+    A good answer is not thrown away for odd counts: it is settled by our own, and says so.
+    """
+    if len(raw) <= _LONGEST_EMPTY:
+        return None
+    try:
+        return _decode_usage(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return None
 
 
 class Output(msgspec.Struct, frozen=True):
@@ -112,7 +126,7 @@ class ChatReply(msgspec.Struct, frozen=True):
 
     model: str | None = None
     choices: list[Choice] | None = None
-    usage: ReplyUsage | None = None
+    usage: Raw = _NOTHING
     error: Raw = _NOTHING
     x_kairosroute: Raw = _NOTHING
 
@@ -127,7 +141,7 @@ class ChatChunk(msgspec.Struct, frozen=True):
 
     model: str | None = None
     choices: list[ChunkChoice] | None = None
-    usage: ReplyUsage | None = None
+    usage: Raw = _NOTHING
     error: Raw = _NOTHING
     x_kairosroute: Raw = _NOTHING
 
@@ -149,6 +163,7 @@ def _written_bytes(raw: Raw) -> int:
 
 
 _decode_text = msgspec.json.Decoder(str).decode
+_decode_usage = msgspec.json.Decoder(ReplyUsage).decode
 _decode_reply = msgspec.json.Decoder(ChatReply).decode
 _decode_chunk = msgspec.json.Decoder(ChatChunk).decode
 

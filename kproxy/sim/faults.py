@@ -101,7 +101,7 @@ FAULTS: Mapping[str, Row] = MappingProxyType(
         # no faults at all, but chosen the same way
         "ok": _row("", "no fault"),
         "tokens": _row("k", "an answer of k tokens"),
-        "pace": _row("nn", "n ms to the first token, n ms between tokens, without jitter"),
+        "pace": _row("nn", "=first,token: ms to the first token, between tokens; no jitter"),
         "echo": _row("", "the answer is the text of the last user message"),
         "reasoning": _row("k", "the first k tokens are reasoning (OpenAI's wire)"),
         **{
@@ -158,7 +158,7 @@ def parse(text: str) -> Fault:
             if inner.name in ("once", "flap", "flap-seconds"):
                 raise ValueError(f"fault {name!r} cannot hold another one that counts")
         elif not _NUMBER.fullmatch(value):
-            raise ValueError(f"fault {name!r}: {value!r} is not a number")
+            raise ValueError(f"fault {name!r}: {value!r} is not a number of 0 or more")
         elif kind == "k":
             tokens = int(float(value))
             if tokens > _MOST_TOKENS:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from kproxy.admission.keys import Account, KeyRecord, digest, format_key, key_id, prefix
 from kproxy.admission.tiers import TIERS
-from kproxy.store.database import Database, Row, StoreError, open_database
+from kproxy.store.database import FILE_NAME, Database, Row, StoreError, open_database
 from kproxy.store.generation import Generation
 
 __all__ = ["FIRST_ACCOUNT", "KeyStore", "open_keystore"]
@@ -183,8 +183,13 @@ class KeyStore:
         return record, secret
 
 
-def open_keystore(directory: Path) -> KeyStore:
-    """The keys of a data directory, made as needed; the caller closes it. Raises StoreError."""
+def open_keystore(directory: Path, *, make: bool = True) -> KeyStore:
+    """The keys of a data directory; the caller closes it. Raises StoreError.
+
+    It is made as needed, or refused where `make` is False: a mistyped path is no empty store.
+    """
+    if not make and not (directory / FILE_NAME).exists():
+        raise StoreError(f"there is no key store in {directory}")
     database = open_database(directory)
     try:
         generation = Generation(directory)

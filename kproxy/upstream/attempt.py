@@ -87,6 +87,13 @@ class Attempt:
         assert self._answer is not None
         return self._answer.body
 
+    @property
+    def content_type(self) -> bytes:
+        """The media type of the answer, lower case, without parameters; b"": it did not say."""
+        assert self._answer is not None
+        said = self._answer.head.get(b"content-type") or b""
+        return said.partition(b";")[0].strip().lower()
+
     async def open(self, request: bytes) -> None:
         """Connect, send, and read the head of a 200. Raises Fault and Rejected.
 

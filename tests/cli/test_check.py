@@ -47,11 +47,11 @@ def test_a_good_file(run, tmp_path):
         "listen:    127.0.0.1:4000\n"
         "data dir:  /data\n"
         "providers: acme (http://127.0.0.1:9000/v1), played (simulated)\n"
-        "models:    1\n"
+        "models:    acme/m\n"
     )
     assert not (tmp_path / "data").exists()
     found = json.loads(run(GOOD, "--json", ACME_API_KEY=CANARY).stdout)
-    assert (found["ok"], found["models"], found["listen"]) == (True, 1, ["127.0.0.1:4000"])
+    assert (found["ok"], found["models"], found["listen"]) == (True, ["acme/m"], ["127.0.0.1:4000"])
     assert "canary" not in result.output + json.dumps(found)
 
 
@@ -93,3 +93,13 @@ def test_nothing_configured_is_good():
     assert result.exit_code == 0
     assert "file:      none\n" in result.stdout
     assert "openai (" in result.stdout
+
+
+def test_a_configuration_without_any_model_says_so(run):
+    result = run('[providers.acme]\nbase_url = "http://h/v1"\n')
+    assert result.exit_code == 0
+    assert (
+        'models:    none: add [[models]] rows, or models = "any" to a provider\n' in result.stdout
+    )
+    result = run('[providers.acme]\nbase_url = "http://h/v1"\nmodels = "any"\n')
+    assert "models:    acme/<any name>\n" in result.stdout

@@ -107,6 +107,7 @@ def test_listing_and_revoking(run):
 
 
 def test_an_unknown_account_is_not_an_empty_list(run):
+    assert run("keys", "create", "--account", "a", "--tier", "team").exit_code == 0
     result = run("keys", "list", "--account", "nobody")
     assert result.exit_code == 1
     assert "no account 'nobody'" in result.stderr
@@ -126,7 +127,16 @@ def test_the_data_directory_of_the_configuration_is_used(tmp_path):
 
 def test_a_data_directory_that_cannot_be_used_is_one_line(tmp_path):
     (tmp_path / "data").write_text("")
-    result = CliRunner().invoke(kproxy, ["keys", "list", "--data-dir", str(tmp_path / "data")])
+    create = ["keys", "create", "--account", "a", "--tier", "team"]
+    result = CliRunner().invoke(kproxy, [*create, "--data-dir", str(tmp_path / "data")])
     assert result.exit_code == 1
     assert result.stderr.startswith(f"Error: cannot use the data directory {tmp_path}/data: ")
     assert result.stderr.count("\n") == 1
+
+
+def test_a_mistyped_directory_is_no_empty_store(tmp_path):
+    for arguments in (["keys", "list"], ["keys", "revoke", "key_1"], ["accounts", "list"]):
+        result = CliRunner().invoke(kproxy, [*arguments, "--data-dir", str(tmp_path / "no")])
+        assert result.exit_code == 1
+        assert result.stderr == f"Error: there is no key store in {tmp_path}/no\n"
+        assert not (tmp_path / "no").exists()

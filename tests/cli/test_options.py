@@ -33,7 +33,7 @@ def test_json_is_one_line():
 
 
 def test_the_store_is_closed_afterwards(tmp_path):
-    with keystore(None, tmp_path) as store:
+    with keystore(None, tmp_path, make=True) as store:
         assert store.accounts() == []
     with pytest.raises(StoreError, match="closed"):
         store.accounts()

@@ -74,7 +74,14 @@ sys.exit(f"loaded: {heavy}" if heavy else 0)
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--version"], ["--help"], ["keys", "list"], ["serve", "--help"], ["check"]]
+    "arguments",
+    [
+        ["--version"],
+        ["--help"],
+        ["keys", "create", "--account", "a", "--tier", "team", "--json"],
+        ["serve", "--help"],
+        ["check"],
+    ],
 )
 def test_only_serving_loads_the_server(arguments, tmp_path):
     done = subprocess.run(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kproxy.dialect.openai import MAX_MESSAGE, OURS, OpenAI, retry_after
 from kproxy.errors import Fault, FaultKind, Rejected
+from kproxy.ledger.usage import from_reply
 from tests.fakes.stream import USED
 
 DIALECT = OpenAI()
@@ -211,7 +212,6 @@ def test_a_whole_answer_is_read() -> None:
         (None, FaultKind.BAD_BODY),
         (REPLY | {"choices": {}}, FaultKind.BAD_BODY),
         (REPLY | {"choices": [None]}, FaultKind.BAD_BODY),
-        (REPLY | {"usage": [1]}, FaultKind.BAD_BODY),
         (b"", FaultKind.BAD_BODY),
         (b"<html>", FaultKind.BAD_BODY),
         (json.dumps(REPLY).encode()[:-1], FaultKind.BAD_BODY),
@@ -265,3 +265,13 @@ def test_usage_and_tag_of_a_chunk() -> None:
     assert found.usage is not None
     assert found.usage.prompt_tokens == 7
     assert found.tagged
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [[1], "many", {"prompt_tokens": "three"}, {"prompt_tokens": {"a": 1}}, 7, True, {"": None}],
+)
+def test_odd_counts_do_not_cost_a_good_answer(usage: Any) -> None:
+    """It is settled by our own count then, which the caller is told."""
+    facts = OpenAI().read_reply(json.dumps(REPLY | {"usage": usage}).encode())
+    assert from_reply(facts.usage) is None

@@ -23,6 +23,7 @@ from kproxy.dialect.openai import OpenAI
 from kproxy.downstream.connection import Connection, ConnectionParams
 from kproxy.routing.plan import Timeouts
 from kproxy.schema.jsonlimits import JsonLimits
+from kproxy.telemetry.faultlog import FaultLog
 from kproxy.telemetry.metrics import Metrics
 from kproxy.transport.duplex import Broken
 from kproxy.transport.pool import Pool, PoolParams
@@ -87,6 +88,7 @@ class House:
             json_limits=JsonLimits(),
             reference=DEAR,
             metrics=self.metrics,
+            faults=FaultLog(),
             timers=self.timers,
         )
         self.router = Router(self.service)

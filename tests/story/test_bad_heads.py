@@ -164,4 +164,4 @@ def test_a_second_signal_ends_what_the_drain_waits_for(tmp_path: Path) -> None:
             assert caller.closed()
     finally:
         server.process.stop()
-    assert server.process.errors == ""
+    assert server.process.complaints == ""

@@ -327,7 +327,7 @@ def test_sigterm_lets_a_stream_finish(tmp_path: Path) -> None:
         assert server.process.wait() == 0
     finally:
         server.process.stop()
-    assert server.process.errors == ""
+    assert server.process.complaints == ""
 
 
 def _to_the_end(sock: Any) -> bytes:

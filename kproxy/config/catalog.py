@@ -1,0 +1,69 @@
+"""The packaged catalog and the operator's wishes in, the catalog of this process out.
+
+What the file says wins over what the package knows; what neither says is unknown, never guessed.
+"""
+
+import dataclasses
+
+from kproxy.catalog.load import Capability, Catalog, Model, Price, Provider, load_packaged
+from kproxy.config.load import Config
+from kproxy.config.model import ModelConfig, PriceConfig, ProviderConfig
+
+__all__ = ["build_catalog"]
+
+
+def build_catalog(config: Config) -> Catalog:
+    """The packaged catalog as far as its providers are configured, under the operator's rows."""
+    packaged = _played(load_packaged(), config)
+    facts = [_facts(packaged, slug, given) for slug, given in config.providers.items()]
+    rows = [_model(packaged, row) for row in config.models]
+    return packaged.at_providers(config.providers).with_models(rows, facts)
+
+
+def _played(packaged: Catalog, config: Config) -> Catalog:
+    """Simulated providers have no names of their own for a model: they are asked for its id."""
+    played = {slug for slug, given in config.providers.items() if given.dialect == "sim"}
+    rows = [
+        dataclasses.replace(model, upstream=model.id)
+        for model in packaged.models
+        if model.provider in played
+    ]
+    return packaged.with_models(rows)
+
+
+def _facts(packaged: Catalog, slug: str, given: ProviderConfig) -> Provider:
+    known = packaged.provider(slug)
+    return Provider(
+        slug=slug,
+        display=given.display or known.display,
+        may_train=known.may_train if given.may_train is None else given.may_train,
+        zdr=known.zdr if given.zdr is None else given.zdr,
+        any_models=given.models == "any",
+    )
+
+
+def _model(packaged: Catalog, row: ModelConfig) -> Model:
+    known = packaged.pinned(f"{row.provider}/{row.id}") or Model(
+        row.id, row.provider, row.upstream, price=None
+    )
+    capabilities: frozenset[Capability] | None = (
+        None if row.capabilities is None else frozenset(row.capabilities)  # type: ignore[arg-type]
+    )
+    return Model(
+        id=row.id,
+        provider=row.provider,
+        upstream=row.upstream,
+        price=known.price if row.price is None else _price(row.price),
+        context_tokens=row.context_tokens or known.context_tokens,
+        max_output_tokens=row.max_output_tokens or known.max_output_tokens,
+        capabilities=known.capabilities if capabilities is None else capabilities,
+        quantization=known.quantization if row.quantization is None else row.quantization,  # type: ignore[arg-type]
+        created=known.created,
+        enabled=row.enabled,
+    )
+
+
+def _price(given: PriceConfig) -> Price:
+    return Price.from_usd(
+        given.input, given.output, given.cached_input, given.cache_write, given.request or 0
+    )
