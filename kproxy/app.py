@@ -94,8 +94,8 @@ async def _run(
         service = build_service(config, catalog, endpoints, store, hub, draining)
         listener = Listener(hub, listeners, Router(service), _listener_params(config))
         _watch(service.metrics, listener, hub, endpoints)
-        await nursery.start(_until_signal, listener, draining, config.drain_timeout)
         addresses = tuple(Address(*one.getsockname()[:2]) for one in listeners)
+        await nursery.start(_until_signal, listener, draining, config.drain_timeout)
         await nursery.start(listener.serve)
         gc.collect()
         gc.freeze()  # what lives from here to the end need not be looked at again

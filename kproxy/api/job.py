@@ -54,7 +54,10 @@ class Job:
         attempt = Attempt(endpoint, spec.model.id, timing)
         body = endpoint.dialect.encode(self.call.fields, spec.model.upstream, stream)
         with self.ending(attempt):
-            await attempt.open(endpoint.request(body, self._passed))
+            try:
+                await attempt.open(endpoint.request(body, self._passed))
+            finally:
+                self.attempts += attempt.resent
         return attempt
 
     def ending(self, attempt: Attempt) -> "AttemptGuard":
@@ -131,7 +134,7 @@ class AttemptGuard:
             return
         self._attempt.close()
         metrics = self._job.service.metrics
-        provider, model = self._attempt.endpoint.provider, self._attempt.model
+        provider, model = metrics.labels(self._attempt.endpoint.provider, self._attempt.model)
         metrics.attempt(provider, model, ending_of(error))
         fault = error.fault if isinstance(error, BrokenStream) else error
         if isinstance(fault, Fault):

@@ -47,13 +47,14 @@ NO_STREAMS = frozenset({b"text/html", b"application/json"})
 class Relay:
     """Provider bytes to caller bytes, see `transport.duplex.Stage`."""
 
-    __slots__ = ("_body", "_exchange", "_flow", "finished")
+    __slots__ = ("_body", "_exchange", "_flow", "clean", "finished")
 
     def __init__(self, attempt: Attempt, flow: Flow, exchange: Exchange) -> None:
         self._body = attempt.body
         self._flow = flow
         self._exchange = exchange
         self.finished = False
+        self.clean = True  # the provider's framing held: its connection may be used again
 
     def take(self, data: bytes) -> bytes:
         """Raises Fault where the provider's bytes cannot go on as an answer."""
@@ -82,6 +83,7 @@ class Relay:
 
         `error` is what was wrong with the framing; None: the connection ended or broke.
         """
+        self.clean = False
         if self._flow.state is FlowState.OPEN:
             if error is not None:
                 raise Fault(FaultKind.BAD_FRAMING, f"bad body: {error.message}") from error
@@ -115,7 +117,10 @@ async def answer_stream(job: Job) -> None:
         pulse.cancel()
     with job.ending(won.attempt):
         await relay(job, won)
-        won.attempt.finish()
+        if won.relay.clean:
+            won.attempt.finish()
+        else:
+            won.attempt.close()
     service.metrics.attempt(won.spec.model.provider, won.spec.model.id, Ending.COMPLETE)
 
 
@@ -185,12 +190,14 @@ async def relay(job: Job, won: Committed) -> None:
     except Expired as late:
         if late.link is not source:
             raise
-        await _break(exchange, won.flow, won.attempt.silence())
+        if won.flow.state is FlowState.OPEN:
+            await _break(exchange, won.flow, won.attempt.silence())
+        await _lost(exchange, won)
     exchange.complete()
 
 
 async def _lost(exchange: Exchange, won: Committed) -> None:
-    """The provider's connection broke: a good end only behind a finish reason."""
+    """The provider's connection broke or fell silent: a good end only behind a finish reason."""
     try:
         rest = won.relay.lost(None)
     except Fault as fault:

@@ -25,6 +25,7 @@ __all__ = [
 _NOTHING = Raw(b"")
 _EMPTY_VALUES = frozenset((b"", b"null", b'""', b"[]", b"{}"))
 _LONGEST_EMPTY = 4
+_QUOTES = 2  # around a string, or a list: no model wrote them
 
 Count = int | float | None
 """A token count as providers write it; `12.0` is seen."""
@@ -158,8 +159,8 @@ def _present(raw: Raw) -> bool:
 def _written_bytes(raw: Raw) -> int:
     size = len(raw)
     if size > _LONGEST_EMPTY:  # what nearly every chunk has: no copy is made to know it
-        return size
-    return size if size and bytes(raw) not in _EMPTY_VALUES else 0
+        return size - _QUOTES
+    return size - _QUOTES if size and bytes(raw) not in _EMPTY_VALUES else 0
 
 
 _decode_text = msgspec.json.Decoder(str).decode

@@ -6,9 +6,7 @@ creation, and are kept as digests only. Every value reaches SQL as a parameter.
 """
 
 import secrets
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 from kproxy.admission.keys import Account, KeyRecord, digest, format_key, key_id, prefix
 from kproxy.admission.tiers import TIERS
@@ -27,7 +25,6 @@ _KEY_ENTROPY = 32  # bytes: 256 bits, 43 characters
 _ID_ENTROPY = 12  # bytes: 96 bits, no two alike by chance
 _NAME_LIMIT = 200  # characters: a name is for people
 _EXPIRY_LIMIT = 100 * 366 * 86_400  # seconds: a century; more is a mistake of unit
-_NO_KEYS: Mapping[bytes, KeyRecord] = MappingProxyType({})
 
 _ACCOUNT = "SELECT id, name, tier, created_at FROM account"
 _RECORD = (
@@ -46,8 +43,8 @@ class KeyStore:
     def __init__(self, database: Database, generation: Generation) -> None:
         self._database = database
         self._generation = generation
-        self._keys = _NO_KEYS
-        self._seen: int | None = None  # the generation that `_keys` shows
+        self._keys: dict[bytes, KeyRecord] = {}
+        self._seen: int | None = None  # the generation that `_keys` belongs to
 
     def __repr__(self) -> str:
         return f"<KeyStore {self._database.path} {len(self._keys)} keys>"
@@ -60,10 +57,14 @@ class KeyStore:
         """
         generation = self._generation.current()
         if generation != self._seen:
-            # The number is read before the rows: what changes meanwhile is read next time.
-            self._keys = self._live()
+            # The number is read before any row: what changes meanwhile is read next time. Keys come
+            # back one by one as they are used, since reading them all would hold every stream.
+            self._keys.clear()
             self._seen = generation
-        return self._keys.get(digest)
+        record = self._keys.get(digest)
+        if record is None and (record := self._live(digest)) is not None:
+            self._keys[digest] = record
+        return record
 
     def create_account(self, name: str, tier: str, now: float) -> Account:
         """A new account. `now` is Unix seconds. Refuses a name that exists and an unknown tier."""
@@ -133,10 +134,13 @@ class KeyStore:
         self._generation.close()
         self._database.close()
 
-    def _live(self) -> Mapping[bytes, KeyRecord]:
-        records = map(_record, self._database.query(f"{_RECORD} WHERE k.revoked = 0"))
-        # A tier that a newer kproxy has written is unknown here; its keys get a 401, not a guess.
-        return {record.digest: record for record in records if record.account.tier in TIERS}
+    def _live(self, digest: bytes) -> KeyRecord | None:
+        sql = f"{_RECORD} WHERE k.digest = ? AND k.revoked = 0"
+        for record in map(_record, self._database.query(sql, (digest,))):
+            # A tier that a newer kproxy has written is unknown here: a 401, not a guess.
+            if record.account.tier in TIERS:
+                return record
+        return None
 
     def _insert_account(self, name: str, tier: str, now: float) -> Account:
         _check_name("an account", name)

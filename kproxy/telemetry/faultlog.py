@@ -14,9 +14,6 @@ __all__ = ["QUIET", "FaultLog"]
 QUIET = 60.0
 """Seconds before the same fault is told again."""
 
-MOST = 1_024
-"""Distinct faults that are remembered; names that callers choose must not fill the memory."""
-
 log = logging.getLogger("kproxy.faults")
 
 
@@ -27,14 +24,15 @@ class FaultLog:
         self._told: dict[tuple[str, str, FaultKind], tuple[float, int]] = {}
 
     def note(self, provider: str, model: str, fault: Fault, now: float) -> None:
-        """An attempt has failed at `now` (any steady clock, seconds)."""
+        """An attempt has failed at `now` (any steady clock, seconds).
+
+        `provider` and `model` are metric labels, so callers cannot choose what is remembered.
+        """
         key = (provider, model, fault.kind)
         told_at, since = self._told.get(key, (-QUIET, 0))
         if now - told_at < QUIET:
             self._told[key] = (told_at, since + 1)
             return
-        if len(self._told) >= MOST:
-            self._told.clear()
         self._told[key] = (now, 0)
         again = f" ({since} more since it was last told)" if since else ""
         log.warning("%s/%s: %s: %s%s", provider, model, fault.kind.value, fault.detail, again)

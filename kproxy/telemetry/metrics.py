@@ -89,11 +89,11 @@ class Metrics(Collector):
 
     def first_token(self, provider: str, model: str, seconds: float) -> None:
         """The first token of an answer has come."""
-        _observe(self._first_token, self._labels(provider, model), seconds)
+        _observe(self._first_token, self.labels(provider, model), seconds)
 
     def attempt(self, provider: str, model: str, ending: Ending) -> None:
         """An attempt has ended."""
-        self._attempts[*self._labels(provider, model), ending.value] += 1
+        self._attempts[*self.labels(provider, model), ending.value] += 1
 
     def fault(self, provider: str, kind: FaultKind) -> None:
         """An attempt has failed."""
@@ -101,7 +101,7 @@ class Metrics(Collector):
 
     def used(self, provider: str, model: str, usage: Usage, cost: int | None) -> None:
         """An answer is complete: tokens, and nano-dollars where the price is known."""
-        labels = self._labels(provider, model)
+        labels = self.labels(provider, model)
         self._tokens[*labels, "prompt"] += usage.prompt_tokens
         self._tokens[*labels, "completion"] += usage.completion_tokens
         if cost:
@@ -140,7 +140,8 @@ class Metrics(Collector):
             self._first_token,
         )
 
-    def _labels(self, provider: str, model: str) -> tuple[str, str]:
+    def labels(self, provider: str, model: str) -> tuple[str, str]:
+        """The label values of an endpoint: a name that nobody configured is `other`."""
         return (provider, model) if (provider, model) in self._known else (provider, OTHER)
 
 

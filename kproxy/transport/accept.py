@@ -29,6 +29,9 @@ LEFT = frozenset({
 })  # fmt: skip
 """This one caller was gone before we came to it (accept(2)): on to the next."""
 
+BURST = 64
+"""Connections taken in one edge; open streams get their turn before the next ones."""
+
 PAUSE = 0.1
 """Seconds without accepting after any other error, instead of spinning: the process or the machine
 has run out of descriptors or memory."""
@@ -98,9 +101,16 @@ class Acceptor:
         async with trio.open_nursery() as handlers:
 
             def accept(listener: socket.socket, _: int) -> None:
-                while (accepted := self._accept(listener)) is not None:
-                    sock, address = accepted
-                    handlers.start_soon(self._handle, handler, Link(self._hub, sock), address)
+                for _ in range(BURST):
+                    sock = self._accept(listener)
+                    if sock is None:
+                        return
+                    if (address := self._admit(sock)) is not None:
+                        link = Link(self._hub, sock)
+                        self._open[address] += 1
+                        self._total += 1
+                        handlers.start_soon(self._handle, handler, link, address)
+                self._hub.rearm(listener.fileno(), LISTENING)
 
             for fd, listener in self._listeners.items():
                 self._hub.register(fd, partial(accept, listener), LISTENING)
@@ -117,10 +127,11 @@ class Acceptor:
             self._hub.unregister(fd)
             listener.close()
 
-    def _accept(self, listener: socket.socket) -> tuple[socket.socket, str] | None:
+    def _accept(self, listener: socket.socket) -> socket.socket | None:
+        """The next waiting connection; None when there is none, or none can be had now."""
         while True:
             try:
-                sock, peer = listener.accept()
+                return listener.accept()[0]
             except BlockingIOError:
                 return None
             except OSError as error:
@@ -129,18 +140,21 @@ class Acceptor:
                 log.warning("cannot accept: %s", error.strerror)
                 self._again_later(listener)
                 return None
-            address = str(peer[0])
-            if (
-                self._total >= self._limits.connections
-                or self._open[address] >= self._limits.per_address
-            ):
-                self._refused += 1
-                sock.close()
-                continue
+
+    def _admit(self, sock: socket.socket) -> str | None:
+        """The caller's address, or None: over a limit, or gone already, and closed."""
+        limits = self._limits
+        try:
+            address = str(sock.getpeername()[0])
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._open[address] += 1
-            self._total += 1
-            return sock, address
+        except OSError:
+            sock.close()
+            return None
+        if self._total < limits.connections and self._open[address] < limits.per_address:
+            return address
+        self._refused += 1
+        sock.close()
+        return None
 
     def _again_later(self, listener: socket.socket) -> None:
         fd = listener.fileno()

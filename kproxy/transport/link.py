@@ -169,8 +169,12 @@ class Link:
             raise Expired(self)
         self._reader = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(self._abort)
-        if self._late:
+        if self._found_nothing():
             raise Expired(self)
+
+    def _found_nothing(self) -> bool:
+        """Whether the deadline ended the wait. Bytes that came in the same instant win."""
+        return self._late and not self._readable
 
     async def wait_writable(self) -> None:
         """Park until an edge says there may be room to write. Try the call first."""

@@ -62,7 +62,7 @@ class Pump:
         sink.flow_in(self)
         try:
             self.source_ready()
-            while not (self._stage.finished and self._rest is None) and self._error is None:
+            while not self._over and self._error is None:
                 if self._yielded:  # a source with more to give than one turn may take
                     self._yielded = False
                     await trio.lowlevel.checkpoint()
@@ -90,8 +90,19 @@ class Pump:
         self._heard = self._source.hub.now
         self._source.deadline = min(self._until, self._heard + self._gap)
 
+    @property
+    def _over(self) -> bool:
+        """Whether everything has been carried over; the owner may not have woken yet."""
+        return self._stage.finished and self._rest is None
+
     def source_expired(self) -> None:
-        """The source's timer is due. A chunk only notes its time, so it may be early: go on."""
+        """The source's timer is due. A chunk only notes its time, so it may be early: go on.
+
+        A loop that was held up may find the timer before the bytes that came in time.
+        """
+        self.source_ready()
+        if self._error is not None or self._rest is not None or self._over:
+            return
         due = min(self._until, self._heard + self._gap)
         if due > trio.current_time():
             self._source.deadline = due
@@ -100,7 +111,7 @@ class Pump:
 
     def fail(self, error: Exception) -> None:
         """Stop with `error`, unless the relay is over already."""
-        if self._error is None:
+        if self._error is None and not self._over:
             self._error = error
             self._wake()
 
@@ -137,8 +148,12 @@ class Pump:
             return True
         self._rest = memoryview(out)[sent:]
         self._source.deadline = math.inf  # the silence is ours now
-        self._sink.deadline = trio.current_time() + self._sink.stall
+        self._sink.deadline = self._sink_deadline()
         return False
+
+    def _sink_deadline(self) -> float:
+        """How long the sink may take nothing: its stall, within the whole's deadline."""
+        return min(self._until, trio.current_time() + self._sink.stall)
 
     def sink_ready(self) -> None:
         """The sink may have room: hand over the rest, then read on."""
@@ -150,7 +165,7 @@ class Pump:
             self.fail(error)
             return
         if sent:
-            self._sink.deadline = trio.current_time() + self._sink.stall
+            self._sink.deadline = self._sink_deadline()
         if sent < len(self._rest):
             self._rest = self._rest[sent:]
             return

@@ -46,8 +46,8 @@ class Timer:
 
     def cancel(self) -> None:
         """The callback will not be called any more, unless the timer is moved again."""
-        if self.when != math.inf:
-            self.when = math.inf
+        self.when = math.inf
+        if self.queued != math.inf:
             self._timers.note_cancelled()
 
     def surface(self, entry: float, now: float) -> None:

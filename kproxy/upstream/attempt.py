@@ -5,8 +5,9 @@ that a cancelled owner returns the slot and closes the socket in its `finally` w
 Every way it can fail before the commit point leaves as one `Fault`, mapped here.
 
 A kept connection may have been closed by the provider in the instant we wrote to it. Where it ended
-before a single byte of an answer, the request goes once more on a fresh connection: the provider
-closed it idle, it did not answer.
+at once and before a single byte of an answer, the request goes once more on a fresh connection: the
+provider closed it idle, it did not answer. Where it ended later the provider may have worked on the
+request, and that is a fault like any other.
 
 A provider may answer before it has read the whole request, and close (413 above all). So a request
 that could not be sent is not the end: what was said meanwhile is read first.
@@ -27,7 +28,10 @@ from kproxy.wire.chunked import Body
 from kproxy.wire.events import ProtocolError, ResponseHead
 from kproxy.wire.response import ResponseReader
 
-__all__ = ["Attempt", "AttemptTimes", "Timing"]
+__all__ = ["ERROR_BODY", "STALE", "Attempt", "AttemptTimes", "Timing"]
+
+STALE = 1.0
+"""Seconds after the request within which the end of a kept connection means that it was stale."""
 
 ERROR_BODY = 65_536
 """Bytes of a provider's error body that are read; the rest costs the connection."""
@@ -61,13 +65,14 @@ class _Answer:
 class Attempt:
     """One request to one endpoint. Opened once; ended once by `finish` or `close`."""
 
-    __slots__ = ("_answer", "_lease", "endpoint", "model", "times", "timing")
+    __slots__ = ("_answer", "_lease", "endpoint", "model", "resent", "times", "timing")
 
     def __init__(self, endpoint: Endpoint, model: str, timing: Timing) -> None:
         self.endpoint = endpoint
         self.model = model
         self.timing = timing
         self.times = AttemptTimes(started=trio.current_time())
+        self.resent = False  # the request went twice, see the module
         self._lease: Lease | None = None
         self._answer: _Answer | None = None
 
@@ -101,6 +106,7 @@ class Attempt:
         """
         answer = await self._exchange(request, fresh=False)
         if answer is None:
+            self.resent = True
             answer = await self._exchange(request, fresh=True)
         assert answer is not None
         self._answer = answer
@@ -120,6 +126,7 @@ class Attempt:
         link.deadline = min(timing.total, timing.first)
         reader = ResponseReader(self.endpoint.h1)
         heard = sent = False
+        begun = self.times.connected
         try:
             with contextlib.suppress(Broken):
                 await link.send_all(request)
@@ -132,7 +139,7 @@ class Attempt:
                 reader.receive_data(data)
         except (Broken, EOFError, ProtocolError) as error:
             self.close()
-            if lease.reused and not heard:
+            if lease.reused and not heard and trio.current_time() - begun <= STALE:
                 return None
             raise _unanswered(error) from error
         except Expired as error:

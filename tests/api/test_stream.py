@@ -272,6 +272,31 @@ async def test_an_end_behind_a_finish_reason_is_a_good_one(
     assert answer.chunks[-1]["x_kairosroute"]["estimated"] is True
 
 
+async def test_silence_behind_a_finish_reason_is_a_good_end_of_the_answer_alone(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    finished = [(0.0, HEAD + event(ONE)), (1.0, event(STOP)), (1_000.0, b"")]
+    house = House(nursery, scripts={"cheap": [[finished]]})
+    answer = await listen(streamed(house))
+    assert answer.whole
+    assert answer.data[-1] == "[DONE]"
+    assert house.pools["cheap"].statistics().idle == 0, "who knows what still comes on it"
+    assert house.at_rest()
+
+
+async def test_broken_framing_behind_a_finish_reason_costs_the_connection(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """What follows could be taken for the answer to the next request."""
+    broken = [(0.0, HEAD + event(ONE)), (1.0, event(STOP)), (0.1, b"zz\r\n"), (0.1, LAST_CHUNK)]
+    house = House(nursery, scripts={"cheap": [[broken]]})
+    answer = await listen(streamed(house))
+    assert answer.whole
+    await trio.sleep(10)
+    assert house.pools["cheap"].statistics().idle == 0
+    assert house.at_rest()
+
+
 async def test_the_callers_slowness_is_the_providers(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from kproxy.ledger.usage import estimate_usage, from_reply
 from kproxy.outcome import Usage
-from kproxy.schema.reply import decode_reply
+from kproxy.schema.reply import decode_reply, read_usage
 
 
 def told(usage: object) -> Usage | None:
-    return from_reply(decode_reply(json.dumps({"usage": usage}).encode()).usage)
+    return from_reply(read_usage(decode_reply(json.dumps({"usage": usage}).encode()).usage))
 
 
 def counts(prompt: object, completion: object, **more: object) -> dict[str, object]:

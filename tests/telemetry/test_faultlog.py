@@ -3,7 +3,7 @@
 import pytest
 
 from kproxy.errors import Fault, FaultKind
-from kproxy.telemetry.faultlog import MOST, QUIET, FaultLog
+from kproxy.telemetry.faultlog import QUIET, FaultLog
 
 DOWN = Fault(FaultKind.CONNECT, "connection refused or unreachable")
 BAD_KEY = Fault(FaultKind.CREDENTIAL, "HTTP 401", status=401)
@@ -24,10 +24,3 @@ def test_each_kind_and_endpoint_is_told_apart(caplog: pytest.LogCaptureFixture) 
         for fault in (DOWN, BAD_KEY):
             log.note(provider, "m", fault, 0.0)
     assert len(caplog.messages) == 4
-
-
-def test_names_that_callers_choose_do_not_pile_up(caplog: pytest.LogCaptureFixture) -> None:
-    log = FaultLog()
-    for number in range(3 * MOST):
-        log.note("acme", f"m{number}", DOWN, 0.0)
-    assert len(log._told) <= MOST

@@ -154,3 +154,22 @@ async def test_a_callback_that_raises_does_not_stop_the_hub(
         b.watch(None)
         await a.send_all(b"y")
         assert await b.receive() == b"xy"
+
+
+async def test_bytes_that_come_in_the_instant_of_the_deadline_win() -> None:
+    async with linked() as (_, a, b), trio.open_nursery() as nursery:
+        got: list[bytes] = []
+
+        async def read() -> None:
+            got.append(await b.receive())
+
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()
+        told = trio.Event()
+        b.on_gone = told.set
+        a.send_nowait(b"in time")
+        a.end()
+        await told.wait()  # the edge has woken the reader, which has not run yet
+        b.deadline = trio.current_time() - 1
+        await trio.testing.wait_all_tasks_blocked()
+        assert got == [b"in time"]

@@ -11,6 +11,7 @@ import trio
 from kproxy.transport.duplex import Broken, Expired
 from kproxy.transport.hub import Hub
 from kproxy.transport.link import Link
+from kproxy.transport.pump import Pump
 
 
 class Copy:
@@ -123,3 +124,40 @@ async def test_a_sink_that_breaks_ends_the_relay() -> None:
         with pytest.raises(Broken) as broken:
             await source.pump(sink, Copy(), 60)
         assert broken.value.link is sink
+
+
+async def test_a_deadline_that_meets_the_end_does_not_undo_it() -> None:
+    """The loop was held up: the timer comes between the last bytes and the owner's waking."""
+    async with relaying() as (provider, source, sink, caller), trio.open_nursery() as nursery:
+        stage = Copy()
+        nursery.start_soon(source.pump, sink, stage, 60)
+        await trio.testing.wait_all_tasks_blocked()
+        provider.send_nowait(b"all of it")
+        provider.end()
+        while not stage.finished:
+            await trio.lowlevel.checkpoint()
+        source.deadline = trio.current_time() - 1
+        await trio.testing.wait_all_tasks_blocked()
+        assert await caller.receive() == b"all of it"
+
+
+async def test_bytes_that_wait_are_no_silence() -> None:
+    async with relaying() as (provider, source, sink, caller):
+        stage = Copy()
+        pump = Pump(source, sink, stage, 0.0)
+        provider.send_nowait(b"in time")
+        provider.end()
+        await trio.testing.wait_all_tasks_blocked()
+        pump.source_expired()
+        assert stage.taken == len(b"in time")
+        assert await caller.receive() == b"in time"
+
+
+async def test_the_deadline_of_the_whole_bounds_a_deaf_sink() -> None:
+    async with relaying() as (provider, source, sink, _), trio.open_nursery() as nursery:
+        source.deadline = trio.current_time() + 0.05
+        nursery.start_soon(provider.send_all, b"x" * 50_000_000)
+        with pytest.raises(Expired) as deaf:
+            await source.pump(sink, Copy(), 60)
+        assert deaf.value.link is sink
+        nursery.cancel_scope.cancel()

@@ -94,6 +94,17 @@ async def test_cancelled_timers_do_not_pile_up(timers: Timers, autojump_clock: M
     assert kept.when == math.inf
 
 
+async def test_timers_that_were_put_off_for_ever_and_cancelled_do_not_pile_up(
+    timers: Timers, autojump_clock: MockClock
+) -> None:
+    """A link does so: no deadline behind its last answer, then it is closed."""
+    for _ in range(10_000):
+        timer = timers.call_at(trio.current_time() + 600, lambda: pytest.fail("called"))
+        timer.move(math.inf)
+        timer.cancel()
+    assert timers.statistics() < 2_000
+
+
 async def test_a_callback_that_raises_ends_no_other_timer(
     timers: Timers, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:

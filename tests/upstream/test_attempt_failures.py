@@ -11,7 +11,7 @@ from kproxy.transport.dial import Origin, dialler
 from kproxy.transport.duplex import Broken
 from kproxy.transport.pool import Pool, PoolParams
 from kproxy.transport.timers import Timers
-from kproxy.upstream.attempt import ERROR_BODY, Attempt, Timing
+from kproxy.upstream.attempt import ERROR_BODY, STALE, Attempt, Timing
 from kproxy.upstream.endpoint import AnswerLimits
 from kproxy.wire.frame import LAST_CHUNK, chunk
 from tests.fakes.attempted import AT_REST, CHUNKED, KEPT, failure, keep, opened, whole
@@ -110,6 +110,17 @@ async def test_a_kept_connection_that_turns_out_closed_is_replaced_once(
     one.finish()
     assert [len(each.requests) for each in reached.provider.connections] == [2, 1]
     assert reached.pool.statistics() == KEPT
+
+
+async def test_a_kept_connection_that_closes_late_is_a_fault(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """The provider may have worked on the request: it is not sent twice."""
+    script: list[list[Answer]] = [[[(0, ok(b"1"))], [(STALE + 0.5, Act.CLOSE)]], [[(0, ok(b"2"))]]]
+    reached = Reached.by(nursery, *script)
+    await keep(reached)
+    assert await failure(reached) == (FaultKind.CLOSED_EARLY, STALE + 0.5)
+    assert len(reached.provider.connections) == 1
 
 
 async def test_what_replaces_it_is_no_other_kept_connection(
