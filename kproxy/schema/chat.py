@@ -202,15 +202,6 @@ class ChatCall:
             if name in self.fields
         )
 
-    @property
-    def prompt_bytes(self) -> int:
-        """The length of `prompt`, without copying it. Images count in full."""
-        return sum(
-            len(self.fields[name])
-            for name in ("messages", "tools", "functions")
-            if name in self.fields
-        )
-
 
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_request = msgspec.json.Decoder(ChatRequest).decode

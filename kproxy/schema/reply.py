@@ -5,6 +5,9 @@ may be missing or null. What may have several types (text, parts, tool calls) st
 that is faster than building it, and a hostile reply costs no memory.
 """
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import msgspec
 from msgspec import Raw
 
@@ -21,6 +24,8 @@ __all__ = [
     "decode_reply",
     "read_usage",
 ]
+
+View = TypeVar("View")
 
 _NOTHING = Raw(b"")
 _EMPTY_VALUES = frozenset((b"", b"null", b'""', b"[]", b"{}"))
@@ -79,16 +84,9 @@ class Output(msgspec.Struct, frozen=True):
     function_call: Raw = _NOTHING
 
     @property
-    def has_output(self) -> bool:
-        """Whether a token of content, reasoning, refusal or a tool call is here.
-
-        This is what commits a stream (contract section 6); a role alone does not.
-        """
-        return any(map(_present, self._written))
-
-    @property
     def output_bytes(self) -> int:
-        """Bytes of JSON that the model wrote here: what usage is estimated from."""
+        """Bytes that the model wrote here: what usage is estimated from, and what commits a stream
+        once there are any (contract section 6); a role alone does not."""
         if not (self.refusal or self.reasoning_content or self.reasoning or self.tool_calls):
             return _written_bytes(self.content) + _written_bytes(self.function_call)
         return sum(map(_written_bytes, self._written))
@@ -171,22 +169,19 @@ _decode_chunk = msgspec.json.Decoder(ChatChunk).decode
 
 def decode_reply(body: bytes) -> ChatReply:
     """Read a whole reply. Raises msgspec.DecodeError (ValidationError is one) and nothing else."""
-    try:
-        if not body.isascii():
-            body.decode()  # raw slices are not checked for UTF-8 by the parser
-        return _decode_reply(body)
-    except UnicodeDecodeError as error:
-        raise msgspec.ValidationError("not UTF-8") from error
-    except RecursionError as error:
-        raise msgspec.ValidationError("nested too deep") from error
+    return _decode(_decode_reply, body)
 
 
 def decode_chunk(data: bytes) -> ChatChunk:
     """Read one event's data. Raises msgspec.DecodeError (ValidationError is one), nothing else."""
+    return _decode(_decode_chunk, data)
+
+
+def _decode(decode: Callable[[bytes], View], data: bytes) -> View:
     try:
         if not data.isascii():
-            data.decode()
-        return _decode_chunk(data)
+            data.decode()  # raw slices are not checked for UTF-8 by the parser
+        return decode(data)
     except UnicodeDecodeError as error:
         raise msgspec.ValidationError("not UTF-8") from error
     except RecursionError as error:

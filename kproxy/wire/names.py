@@ -1,4 +1,4 @@
-"""Field names: which there are, which of them travel, and text made safe to be a value.
+"""Field names: which there are, and which of them travel.
 
 Nothing passes by accident: what goes to a provider is chosen from a list of what may.
 """
@@ -8,13 +8,11 @@ from kproxy.wire.events import Headers
 __all__ = [
     "ALLOW_UPSTREAM",
     "COST",
-    "HOP_BY_HOP",
     "PROVIDER",
     "RECEIPT",
     "REQUEST_ID",
     "SAVINGS",
     "SPELLINGS",
-    "clean_value",
     "forwardable",
 ]
 
@@ -23,12 +21,6 @@ COST = b"x-kairosroute-cost"
 SAVINGS = b"x-kairosroute-savings"
 RECEIPT = b"x-kairosroute-receipt"
 REQUEST_ID = b"x-request-id"
-
-HOP_BY_HOP = frozenset(
-    b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer "
-    b"transfer-encoding upgrade http2-settings".split()
-)
-"""They speak about one connection and end with it (RFC 9110 section 7.6.1)."""
 
 ALLOW_UPSTREAM = frozenset(b"traceparent tracestate openai-beta".split())
 """The caller's fields that may reach a provider.
@@ -61,8 +53,6 @@ SPELLINGS = {
 }
 """Spellings of usual names, to lower case: found here, a name needs no further check."""
 
-_VISIBLE = bytes(byte if 0x20 <= byte < 0x7F else 0x3F for byte in range(256))
-
 
 def forwardable(headers: Headers) -> Headers:
     """The fields of a caller that go to a provider, in order.
@@ -80,11 +70,3 @@ def forwardable(headers: Headers) -> Headers:
         for token in value.split(b",")
     }
     return [header for header in kept if header[0] not in named]
-
-
-def clean_value(text: str) -> bytes:
-    """Any text as a field value: what is not visible ASCII or a space becomes `?`.
-
-    So neither a model's nor a caller's text can end the line or begin another one.
-    """
-    return text.encode("ascii", "replace").translate(_VISIBLE).strip()
