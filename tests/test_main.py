@@ -35,6 +35,7 @@ def test_a_script_gets_a_key_that_a_running_server_accepts_at_once(tmp_path):
 
 
 def test_status_1_for_a_refusal_and_2_for_wrong_use(tmp_path):
+    assert run(tmp_path, "accounts", "create", "ci", "--tier", "team").returncode == 0
     refused = run(tmp_path, "keys", "revoke", "key_unknown")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr == "Error: there is no key 'key_unknown' in force\n"

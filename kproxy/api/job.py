@@ -54,10 +54,7 @@ class Job:
         attempt = Attempt(endpoint, spec.model.id, timing)
         body = endpoint.dialect.encode(self.call.fields, spec.model.upstream, stream)
         with self.ending(attempt):
-            try:
-                await attempt.open(endpoint.request(body, self._passed))
-            finally:
-                self.attempts += attempt.resent
+            await attempt.open(endpoint.request(body, self._passed))
         return attempt
 
     def ending(self, attempt: Attempt) -> "AttemptGuard":

@@ -65,14 +65,13 @@ class _Answer:
 class Attempt:
     """One request to one endpoint. Opened once; ended once by `finish` or `close`."""
 
-    __slots__ = ("_answer", "_lease", "endpoint", "model", "resent", "times", "timing")
+    __slots__ = ("_answer", "_lease", "endpoint", "model", "times", "timing")
 
     def __init__(self, endpoint: Endpoint, model: str, timing: Timing) -> None:
         self.endpoint = endpoint
         self.model = model
         self.timing = timing
         self.times = AttemptTimes(started=trio.current_time())
-        self.resent = False  # the request went twice, see the module
         self._lease: Lease | None = None
         self._answer: _Answer | None = None
 
@@ -106,7 +105,6 @@ class Attempt:
         """
         answer = await self._exchange(request, fresh=False)
         if answer is None:
-            self.resent = True
             answer = await self._exchange(request, fresh=True)
         assert answer is not None
         self._answer = answer

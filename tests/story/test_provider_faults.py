@@ -103,7 +103,7 @@ CASES: dict[str, tuple[Outcome, Outcome]] = {
     "content-filter": (Refused(400, "content_filter"),) * 2,
     "content-filter=4": (GOOD, GOOD),
     "no-prefill": (GOOD, GOOD),
-    "html": (Failed("closed_early"), Failed("bad_body")),
+    "html": (Failed("bad_body"), Failed("bad_body")),
     "html=502": (DOWN, DOWN),
     "long-length": (GOOD, Failed("closed_early")),
     "long-length=10,hang": (GOOD, LATE),

@@ -128,14 +128,21 @@ async def test_a_sink_that_breaks_ends_the_relay() -> None:
 
 async def test_a_deadline_that_meets_the_end_does_not_undo_it() -> None:
     """The loop was held up: the timer comes between the last bytes and the owner's waking."""
+    ended = trio.Event()
+
+    class Told(Copy):
+        def take(self, data: bytes) -> bytes:
+            out = super().take(data)
+            if self.finished:
+                ended.set()
+            return out
+
     async with relaying() as (provider, source, sink, caller), trio.open_nursery() as nursery:
-        stage = Copy()
-        nursery.start_soon(source.pump, sink, stage, 60)
+        nursery.start_soon(source.pump, sink, Told(), 60)
         await trio.testing.wait_all_tasks_blocked()
         provider.send_nowait(b"all of it")
         provider.end()
-        while not stage.finished:
-            await trio.lowlevel.checkpoint()
+        await ended.wait()
         source.deadline = trio.current_time() - 1
         await trio.testing.wait_all_tasks_blocked()
         assert await caller.receive() == b"all of it"
