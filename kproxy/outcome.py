@@ -4,7 +4,7 @@ import enum
 
 import msgspec
 
-__all__ = ["AttemptOutcome", "Ending", "Usage"]
+__all__ = ["Ending", "Usage"]
 
 
 class Ending(enum.Enum):
@@ -14,7 +14,6 @@ class Ending(enum.Enum):
     FAULT = "fault"  # the provider failed us
     REJECTED = "rejected"  # the provider refused the caller's content
     CANCELLED = "cancelled"  # the caller left
-    SUPERSEDED = "superseded"  # another attempt won
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -25,16 +24,3 @@ class Usage(msgspec.Struct, frozen=True):
     cached_tokens: int = 0  # part of prompt_tokens, read from the provider's prompt cache
     reasoning_tokens: int = 0  # part of completion_tokens
     estimated: bool = False
-
-
-class AttemptOutcome(msgspec.Struct, frozen=True):
-    """One line of a receipt. Times are seconds since the request arrived; None: it never came."""
-
-    model: str
-    provider: str
-    started: float
-    first_token: float | None
-    ended: float
-    ending: Ending
-    fault: str | None
-    usage: Usage | None

@@ -5,8 +5,8 @@ kproxy writes its own responses, so towards its callers it is an origin server (
 is `no_date`, and what a connection does until it is given a clock.
 """
 
-import time
 from collections.abc import Callable
+from email.utils import formatdate
 
 from kproxy.wire.events import Headers
 
@@ -14,10 +14,6 @@ __all__ = ["DateField", "DateSource", "no_date"]
 
 DateSource = Callable[[], Headers]
 """The Date field as a list: of one, or of none without a clock."""
-
-# strftime would write the names of the process's locale.
-DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def no_date() -> Headers:
@@ -40,13 +36,5 @@ class DateField:
         second = int(self._unix_now())
         if second != self._second:
             self._second = second
-            self._fields = [(b"date", http_date(second))]
+            self._fields = [(b"date", formatdate(second, usegmt=True).encode("ascii"))]
         return self._fields
-
-
-def http_date(second: int) -> bytes:
-    """Unix seconds as an IMF-fixdate (RFC 9110 section 5.6.7)."""
-    at = time.gmtime(second)
-    day, month = DAYS[at.tm_wday], MONTHS[at.tm_mon - 1]
-    clock = f"{at.tm_hour:02}:{at.tm_min:02}:{at.tm_sec:02}"
-    return f"{day}, {at.tm_mday:02} {month} {at.tm_year:04} {clock} GMT".encode("ascii")

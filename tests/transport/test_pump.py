@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from kproxy.transport.duplex import Broken, Expired
-from kproxy.transport.hub import Hub
+from kproxy.transport.hub import GONE, READABLE, Hub
 from kproxy.transport.link import Link
 from kproxy.transport.pump import Pump
 
@@ -128,22 +128,16 @@ async def test_a_sink_that_breaks_ends_the_relay() -> None:
 
 async def test_a_deadline_that_meets_the_end_does_not_undo_it() -> None:
     """The loop was held up: the timer comes between the last bytes and the owner's waking."""
-    ended = trio.Event()
-
-    class Told(Copy):
-        def take(self, data: bytes) -> bytes:
-            out = super().take(data)
-            if self.finished:
-                ended.set()
-            return out
-
     async with relaying() as (provider, source, sink, caller), trio.open_nursery() as nursery:
-        nursery.start_soon(source.pump, sink, Told(), 60)
+        stage = Copy()
+        nursery.start_soon(source.pump, sink, stage, 60)
         await trio.testing.wait_all_tasks_blocked()
         provider.send_nowait(b"all of it")
         provider.end()
-        await ended.wait()
-        source.deadline = trio.current_time() - 1
+        source._edge(READABLE | GONE)
+        assert stage.finished
+        sink._expire()  # both before the owner has run
+        source._expire()
         await trio.testing.wait_all_tasks_blocked()
         assert await caller.receive() == b"all of it"
 
