@@ -4,7 +4,7 @@ import enum
 
 import msgspec
 
-__all__ = ["Ending", "Usage"]
+__all__ = ["AttemptOutcome", "Ending", "Usage"]
 
 
 class Ending(enum.Enum):
@@ -14,6 +14,7 @@ class Ending(enum.Enum):
     FAULT = "fault"  # the provider failed us
     REJECTED = "rejected"  # the provider refused the caller's content
     CANCELLED = "cancelled"  # the caller left
+    SUPERSEDED = "superseded"  # another attempt reached its commit point first
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -24,3 +25,23 @@ class Usage(msgspec.Struct, frozen=True):
     cached_tokens: int = 0  # part of prompt_tokens, read from the provider's prompt cache
     reasoning_tokens: int = 0  # part of completion_tokens
     estimated: bool = False
+    cache_write_tokens: int = 0  # part of prompt_tokens, written to the provider's prompt cache
+
+
+class AttemptOutcome(msgspec.Struct, frozen=True):
+    """One attempt after its end. Times are seconds after the request's arrival.
+
+    `fault` is a `FaultKind`'s value where the ending is a fault. `usage` is None where nothing can
+    have been used: the request was never sent, or was answered by an error. `cost` is
+    nano-dollars, 0 without usage, None where the price is not known.
+    """
+
+    model: str  # the catalog's id
+    provider: str  # slug
+    started: float
+    first_token: float | None
+    ended: float
+    ending: Ending
+    fault: str | None = None
+    usage: Usage | None = None
+    cost: int | None = 0

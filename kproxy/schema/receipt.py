@@ -1,0 +1,82 @@
+"""A decision and a receipt as frozen values, in the form in which they are stored.
+
+Amounts are integers of nano-dollars and times are seconds; `ledger/receipt.py` turns a stored
+receipt into what a caller reads (contract section 7). No prompt and no completion text.
+"""
+
+import msgspec
+
+from kproxy.outcome import AttemptOutcome, Ending, Usage
+
+__all__ = ["Candidate", "Classification", "Decision", "Execution", "Join", "Receipt"]
+
+
+class Classification(msgspec.Struct, frozen=True):
+    """What the router took the prompt for; `confidence` is 0 to 1."""
+
+    category: str
+    confidence: float
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """One line of the decision. `filtered_out_by` is the first constraint broken, if any.
+
+    `score` is the predicted quality, 0 to 1, where a router has scored it. `est_cost` is
+    nano-dollars, None when the price is not known.
+    """
+
+    model_id: str
+    provider: str
+    est_cost: int | None
+    filtered_out_by: str | None
+    reasons: tuple[str, ...]
+    score: float | None = None
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What was chosen before anything was asked. `fallback_chain` are keys, `provider/id`."""
+
+    model_id: str
+    provider: str
+    strategy: str
+    fallback_chain: tuple[str, ...]
+
+
+class Join(msgspec.Struct, frozen=True):
+    """Where a broken stream was continued: after `at` characters of text, by whom."""
+
+    at: int
+    model: str
+    provider: str
+
+
+class Execution(msgspec.Struct, frozen=True):
+    """What became of the request. `cost` is the sum over all attempts, None if one is unknown.
+
+    `savings` is signed. `status` is the ending of the request as a whole.
+    """
+
+    status: Ending
+    cost: int | None
+    savings: int
+    latency: float
+    first_token: float | None
+    usage: Usage | None
+    joins: tuple[Join, ...] = ()
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """One admitted request, whatever its end. `arrived` is Unix seconds."""
+
+    receipt_id: str
+    account_id: str
+    key_id: str
+    arrived: float
+    asked: str  # the caller's `model`, as it was
+    stream: bool
+    classification: Classification | None
+    candidates: tuple[Candidate, ...]
+    decision: Decision
+    attempts: tuple[AttemptOutcome, ...]
+    execution: Execution
+    policy_version: str
