@@ -18,7 +18,10 @@ class Ending(enum.Enum):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Token counts of one attempt. `estimated` marks our count where the provider gave none."""
+    """Token counts of one attempt. `estimated` marks our count where the provider gave none.
+
+    Cached and written tokens together are at most the prompt's: no token is both.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0

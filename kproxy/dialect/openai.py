@@ -74,7 +74,7 @@ class OpenAI:
             text=text,
             finished=finished,
             empty=not choices,
-            usage=read_usage(chunk.usage),
+            usage=read_usage(chunk.told_usage),
             tagged=len(chunk.x_kairosroute) > 0,
         )
 

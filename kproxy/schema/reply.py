@@ -37,9 +37,11 @@ Count = int | float | None
 
 
 class PromptDetails(msgspec.Struct, frozen=True):
-    """Parts of the prompt's count."""
+    """Parts of the prompt's count. The last two are one thing: OpenAI's name, and LiteLLM's."""
 
     cached_tokens: Count = None
+    cache_write_tokens: Count = None
+    cache_creation_tokens: Count = None
 
 
 class CompletionDetails(msgspec.Struct, frozen=True):
@@ -49,14 +51,22 @@ class CompletionDetails(msgspec.Struct, frozen=True):
 
 
 class ReplyUsage(msgspec.Struct, frozen=True):
-    """Token counts as the provider tells them; `prompt_cache_hit_tokens` is DeepSeek's."""
+    """Token counts as the provider tells them: OpenAI's names, then those that only some have."""
 
     prompt_tokens: Count = None
     completion_tokens: Count = None
     total_tokens: Count = None
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: CompletionDetails | None = None
-    prompt_cache_hit_tokens: Count = None
+    prompt_cache_hit_tokens: Count = None  # DeepSeek
+    cached_tokens: Count = None  # Anthropic's OpenAI-compatible endpoint
+    cached_prompt_text_tokens: Count = None  # xAI, before it had details
+    reasoning_tokens: Count = None  # likewise
+    # Anthropic's own; proxies in front of it leave them in an OpenAI-shaped reply.
+    input_tokens: Count = None
+    output_tokens: Count = None
+    cache_read_input_tokens: Count = None
+    cache_creation_input_tokens: Count = None
 
 
 def read_usage(raw: Raw) -> ReplyUsage | None:
@@ -141,13 +151,28 @@ class ChatChunk(msgspec.Struct, frozen=True):
     model: str | None = None
     choices: list[ChunkChoice] | None = None
     usage: Raw = _NOTHING
+    x_groq: Raw = _NOTHING
     error: Raw = _NOTHING
     x_kairosroute: Raw = _NOTHING
+
+    @property
+    def told_usage(self) -> Raw:
+        """The usage; Groq has it inside `x_groq` too. Empty where there is none."""
+        if not self.x_groq or _present(self.usage):
+            return self.usage
+        try:
+            return _decode_groq(self.x_groq).usage
+        except msgspec.DecodeError:  # not what it was, and no reason to lose the chunk
+            return _NOTHING
 
     @property
     def has_error(self) -> bool:
         """Whether the event is an error instead of a piece of the answer."""
         return _present(self.error)
+
+
+class _GroqPart(msgspec.Struct, frozen=True):
+    usage: Raw = _NOTHING
 
 
 def _present(raw: Raw) -> bool:
@@ -162,6 +187,7 @@ def _written_bytes(raw: Raw) -> int:
 
 
 _decode_text = msgspec.json.Decoder(str).decode
+_decode_groq = msgspec.json.Decoder(_GroqPart).decode
 _decode_usage = msgspec.json.Decoder(ReplyUsage).decode
 _decode_reply = msgspec.json.Decoder(ChatReply).decode
 _decode_chunk = msgspec.json.Decoder(ChatChunk).decode

@@ -2,13 +2,14 @@
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kproxy.ledger.usage import estimate_usage, from_reply
 from kproxy.outcome import Usage
-from kproxy.schema.reply import decode_reply, read_usage
+from kproxy.schema.reply import ReplyUsage, decode_reply, read_usage
 
 
 def told(usage: object) -> Usage | None:
@@ -43,6 +44,19 @@ def counts(prompt: object, completion: object, **more: object) -> dict[str, obje
             Usage(9, 12, 0, 5),
         ),
         (counts(9, 7, completion_tokens_details={"reasoning_tokens": 50}), Usage(9, 7, 0, 7)),
+        (counts(9, 7, total_tokens=26), Usage(9, 17, 0, 10)),
+        (
+            counts(9, 7, total_tokens=26, completion_tokens_details={"reasoning_tokens": 3}),
+            Usage(9, 7, 0, 3),
+        ),
+        (counts(9, 7, total_tokens=1), Usage(9, 7)),
+        (counts(9, 7, total_tokens=1e300), Usage(9, 7)),
+        (
+            counts(9, 2, prompt_tokens_details={"cached_tokens": 6, "cache_write_tokens": 5}),
+            Usage(9, 2, 6, cache_write_tokens=3),
+        ),
+        ({"input_tokens": 9, "output_tokens": None}, None),
+        ({"input_tokens": -9, "output_tokens": 1}, None),
         (None, None),
         ({}, None),
         (counts(None, 3), None),
@@ -64,24 +78,36 @@ def test_estimated(prompt: int, written: int, expected: tuple[int, int]) -> None
     assert estimate_usage(prompt, written) == Usage(*expected, estimated=True)
 
 
-NUMBER = st.none() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+NUMBER = st.none() | st.integers(-5, 50) | st.integers() | st.floats(allow_nan=False)
+PROMPT = ("cached_tokens", "cache_write_tokens", "cache_creation_tokens")
+FLAT = (
+    "prompt_tokens",
+    "completion_tokens",
+    "total_tokens",
+    "prompt_cache_hit_tokens",
+    "cached_tokens",
+    "cached_prompt_text_tokens",
+    "reasoning_tokens",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+)
+
+
+def some(*names: str) -> st.SearchStrategy[dict[str, object]]:
+    return st.fixed_dictionaries({}, optional=dict.fromkeys(names, NUMBER))
 
 
 @settings(deadline=None)
-@given(NUMBER, NUMBER, NUMBER, NUMBER, NUMBER)
+@given(some(*FLAT), some(*PROMPT), some("reasoning_tokens"))
 def test_parts_never_exceed_their_whole(
-    prompt: object, completion: object, total: object, cached: object, reasoning: object
+    flat: dict[str, object], prompt: dict[str, object], completion: dict[str, object]
 ) -> None:
-    usage = told(
-        counts(
-            prompt,
-            completion,
-            total_tokens=total,
-            prompt_tokens_details={"cached_tokens": cached},
-            completion_tokens_details={"reasoning_tokens": reasoning},
-        )
-    )
+    details = {"prompt_tokens_details": prompt, "completion_tokens_details": completion}
+    usage = from_reply(msgspec.convert(flat | details, ReplyUsage))
     if usage is not None:
-        assert 0 <= usage.cached_tokens <= usage.prompt_tokens
-        assert 0 <= usage.reasoning_tokens <= usage.completion_tokens
+        assert min(usage.cached_tokens, usage.cache_write_tokens, usage.reasoning_tokens) >= 0
+        assert usage.cached_tokens + usage.cache_write_tokens <= usage.prompt_tokens
+        assert usage.reasoning_tokens <= usage.completion_tokens
         assert not usage.estimated
