@@ -9,7 +9,9 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from kproxy.app import CannotStart, Started, serve
+from kproxy.catalog.load import load_packaged
 from kproxy.config import Config, Overrides, load
+from kproxy.config.providers import SEED_PROVIDERS
 
 ACME = '[providers.acme]\nbase_url = "http://127.0.0.1:9/v1"\n'
 
@@ -63,7 +65,8 @@ async def test_announced_once_served_and_drained(nursery: trio.Nursery, tmp_path
     await watched.over.wait()
     (started,) = watched.started
     assert started.simulated
-    assert len(started.models) == 5
+    assert started.models[:2] == ("gpt-4.1", "claude-sonnet-4-20250514")
+    assert len(started.models) == len(load_packaged().at_providers(SEED_PROVIDERS).models)
     assert started.first_key is not None
     with pytest.raises(OSError, match="all attempts to connect"):
         await watched.connect()

@@ -3,27 +3,33 @@
 1. A lookup is exact. A near match would bill the wrong model.
 2. An unknown price is None, never 0; prices are read as decimal strings, so no float is involved.
 3. An unknown provider fails closed: it may train on data and retains it (contract section 5).
-4. A row that is wrong fails the load, not the first request that meets it.
+4. A row that is wrong fails the load, not the first request that meets it, and is named.
+
+The packaged file is written by `tests/catalog/generate.py`; an operator may have one of their own.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.resources import files
+from operator import le
 from types import MappingProxyType
-from typing import Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
+from msgspec import Meta, Raw
 
 from kproxy.money import nanos
 
 __all__ = [
     "ALL_CAPABILITIES",
+    "VERSION",
     "Capability",
     "Catalog",
     "Model",
     "Price",
     "Provider",
+    "Step",
     "load_packaged",
     "parse_catalog",
 ]
@@ -33,12 +39,18 @@ ALL_CAPABILITIES: frozenset[Capability] = frozenset(("tools", "vision", "json"))
 
 Precision = Literal["fp32", "fp16", "bf16", "fp8", "int8", "int4"]
 
+VERSION = 1
+"""Of the catalog file's form. A file of another one is refused."""
+
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class Price:
     """List prices: nano-dollars per million tokens; `per_request` is nano-dollars a request.
 
-    Without `cached_input` or `cache_write`, such tokens cost as much as other input.
+    Without `cached_input` or `cache_write`, such tokens cost as much as other input. `above` is
+    what a long prompt costs, where the provider has a second price list for those.
     """
 
     input: int
@@ -46,6 +58,7 @@ class Price:
     cached_input: int | None = None
     cache_write: int | None = None
     per_request: int = 0
+    above: "Step | None" = None
 
     def __post_init__(self) -> None:
         for amount in (self.input, self.output, self.cached_input, self.cache_write):
@@ -53,6 +66,21 @@ class Price:
                 raise ValueError("a price is negative")
         if self.per_request < 0:
             raise ValueError("a price is negative")
+        if self.above is not None and not all(map(le, self._rates, self.above.price._rates)):
+            raise ValueError("a long prompt is cheaper than a short one")
+
+    def at(self, prompt_tokens: int) -> "Price":
+        """What a prompt of that length costs. A long one costs the second price from its first
+        token on, and its answer too: that is how every provider with two lists counts."""
+        step = self.above
+        return self if step is None or prompt_tokens <= step.tokens else step.price
+
+    @property
+    def _rates(self) -> tuple[int, ...]:
+        """Of each kind of token, and of the request; what has no price of its own is input."""
+        cached = self.input if self.cached_input is None else self.cached_input
+        written = self.input if self.cache_write is None else self.cache_write
+        return (self.input, self.output, cached, written, self.per_request)
 
     @classmethod
     def from_usd(
@@ -74,6 +102,14 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """The price of prompts of more than `tokens` tokens, cached ones counted in."""
+
+    tokens: int
+    price: Price
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """One model at one provider. None where a limit, a price or the precision is not known."""
 
@@ -85,9 +121,10 @@ class Model:
     max_output_tokens: int | None = None
     capabilities: frozenset[Capability] = ALL_CAPABILITIES
     quantization: Precision | None = None
-    created: int = 0  # seconds since 1970
+    created: int = 0  # seconds since 1970; 0: not known
     enabled: bool = True
-    price_date: str | None = None  # when the price was published, ISO 8601
+    price_date: str | None = None  # a day on which the price held, ISO 8601
+    prefill: bool = False  # continues the assistant message that the request ends with
 
     @property
     def key(self) -> str:
@@ -110,7 +147,7 @@ class Provider:
 class Catalog:
     """All models and providers. Several models may share an id at different providers.
 
-    Raises ValueError when one provider has two models of one id.
+    Raises ValueError when one provider has two models of one id, and names it.
     """
 
     providers: Mapping[str, Provider] = field(default_factory=lambda: MappingProxyType({}))
@@ -118,7 +155,9 @@ class Catalog:
 
     def __post_init__(self) -> None:
         if len(self._by_key) != len(self.models):
-            raise ValueError("a provider lists one model id twice")
+            keys = [model.key for model in self.models]
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise ValueError(f"{twice} is listed twice")
 
     @cached_property
     def _by_key(self) -> Mapping[str, Model]:
@@ -158,40 +197,62 @@ class Catalog:
         return Catalog(self.providers, kept)
 
 
+Text = Annotated[str, Meta(min_length=1)]
+Tokens = Annotated[int, Meta(ge=1)]
+Day = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+
+
+class _StepRow(msgspec.Struct, forbid_unknown_fields=True):
+    tokens: Tokens
+    input: str
+    output: str
+    cached_input: str | None = None
+    cache_write: str | None = None
+
+
 class _PriceRow(msgspec.Struct, forbid_unknown_fields=True):
     input: str
     output: str
     cached_input: str | None = None
     cache_write: str | None = None
     per_request: str = "0"
+    above: _StepRow | None = None
 
 
 class _ModelRow(msgspec.Struct, forbid_unknown_fields=True):
-    id: str
-    provider: str
-    upstream: str
+    id: Text
+    provider: Text
+    upstream: Text
     price: _PriceRow
-    context_tokens: int
-    max_output_tokens: int | None
+    context_tokens: Tokens
+    max_output_tokens: Tokens | None
     capabilities: frozenset[Capability]
     quantization: Precision | None
-    created: int
-    source: str
-    date: str
+    prefill: bool
+    created: Annotated[int, Meta(ge=0)]  # 0: not known
+    source: Text
+    date: Day
 
 
 class _ProviderRow(msgspec.Struct, forbid_unknown_fields=True):
-    slug: str
-    display: str
+    slug: Text
+    display: Text
     may_train: bool
     zdr: bool
-    source: str
-    date: str
+    source: Text
+    date: Day
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
-    providers: list[_ProviderRow]
-    models: list[_ModelRow]
+    version: int
+    providers: list[Raw]
+    models: list[Raw]
+
+
+class _Label(msgspec.Struct):
+    id: str | None = None
+    slug: str | None = None
+    provider: str | None = None
 
 
 def load_packaged() -> Catalog:
@@ -200,29 +261,100 @@ def load_packaged() -> Catalog:
 
 
 def parse_catalog(data: bytes) -> Catalog:
-    """Read a catalog file. Raises ValueError (msgspec's errors are ValueErrors) on a wrong row."""
-    rows = msgspec.json.decode(data, type=_File)
-    providers = {
-        row.slug: Provider(row.slug, row.display, row.may_train, row.zdr) for row in rows.providers
-    }
-    return Catalog(MappingProxyType(providers), tuple(_model(row) for row in rows.models))
+    """Read a catalog file. Raises ValueError that names the row and the field that are wrong."""
+    file = _file(data)
+    providers: dict[str, Provider] = {}
+    for label, row in _rows("providers", file.providers, _ProviderRow):
+        if row.slug in providers:
+            raise ValueError(f"{label}: slug: it is listed twice")
+        providers[row.slug] = Provider(row.slug, row.display, row.may_train, row.zdr)
+    models = []
+    for label, one in _rows("models", file.models, _ModelRow):
+        if one.provider not in providers:
+            raise ValueError(f"{label}: provider: no row of `providers` has this slug")
+        models.append(_model(label, one))
+    return Catalog(MappingProxyType(providers), tuple(models))
 
 
-def _model(row: _ModelRow) -> Model:
-    price = row.price
-    if nanos(price.output) == 0:
-        raise ValueError(f"{row.provider}/{row.id}: output without a price")
+def _file(data: bytes) -> _File:
+    try:
+        file = msgspec.json.decode(data, type=_File)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(f"not a catalog: {error}") from error
+    if file.version != VERSION:
+        raise ValueError(f"the catalog's version is {file.version}; this kproxy reads {VERSION}")
+    return file
+
+
+def _rows(name: str, rows: list[Raw], kind: type[T]) -> Iterable[tuple[str, T]]:
+    for at, raw in enumerate(rows):
+        label = f"{name}[{at}]{_label(raw)}"
+        try:
+            yield label, msgspec.json.decode(raw, type=kind)
+        except msgspec.DecodeError as error:
+            reason, _, place = str(error).partition(" - at `$.")
+            field = place.removesuffix("`")
+            raise ValueError(f"{label}: {field + ': ' if field else ''}{reason}") from error
+
+
+def _label(raw: Raw) -> str:
+    """` (openai/gpt-4.1)` as far as the row says who it is."""
+    try:
+        label = msgspec.json.decode(raw, type=_Label)
+    except msgspec.DecodeError:
+        return ""
+    names = [name for name in (label.slug, label.provider, label.id) if name]
+    return f" ({'/'.join(names)})" if names else ""
+
+
+def _model(label: str, row: _ModelRow) -> Model:
     return Model(
         id=row.id,
         provider=row.provider,
         upstream=row.upstream,
-        price=Price.from_usd(
-            price.input, price.output, price.cached_input, price.cache_write, price.per_request
-        ),
+        price=_price(label, row.price),
         context_tokens=row.context_tokens,
         max_output_tokens=row.max_output_tokens,
         capabilities=row.capabilities,
         quantization=row.quantization,
         created=row.created,
         price_date=row.date,
+        prefill=row.prefill,
     )
+
+
+def _price(label: str, row: _PriceRow) -> Price:
+    request = _nanos(label, "price.per_request", row.per_request)
+    rates = _read_rates(label, "price", row)
+    if row.above is None:
+        return Price(*rates, request)
+    step = Step(row.above.tokens, Price(*_read_rates(label, "price.above", row.above), request))
+    try:
+        return Price(*rates, request, step)
+    except ValueError as error:
+        raise ValueError(f"{label}: price.above: {error}") from error
+
+
+def _read_rates(
+    label: str, place: str, row: _PriceRow | _StepRow
+) -> tuple[int, int, int | None, int | None]:
+    def rate(name: str) -> int | None:
+        text = getattr(row, name)
+        return None if text is None else _nanos(label, f"{place}.{name}", text)
+
+    output = _nanos(label, f"{place}.output", row.output)
+    if not output:
+        raise ValueError(f"{label}: {place}.output: it is 0, and an unknown price is none")
+    return (
+        _nanos(label, f"{place}.input", row.input),
+        output,
+        rate("cached_input"),
+        rate("cache_write"),
+    )
+
+
+def _nanos(label: str, field: str, text: str) -> int:
+    try:
+        return nanos(text)
+    except ValueError as error:
+        raise ValueError(f"{label}: {field}: {error}") from error

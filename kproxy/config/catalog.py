@@ -4,6 +4,7 @@ What the file says wins over what the package knows; what neither says is unknow
 """
 
 import dataclasses
+from collections.abc import Set as AbstractSet
 
 from kproxy.catalog.load import Capability, Catalog, Model, Price, Provider, load_packaged
 from kproxy.config.load import Config
@@ -14,25 +15,26 @@ __all__ = ["build_catalog"]
 
 def build_catalog(config: Config) -> Catalog:
     """The packaged catalog as far as its providers are configured, under the operator's rows."""
-    packaged = _played(load_packaged(), config)
-    facts = [_facts(packaged, slug, given) for slug, given in config.providers.items()]
-    rows = [_model(packaged, row) for row in config.models]
-    return packaged.at_providers(config.providers).with_models(rows, facts)
-
-
-def _played(packaged: Catalog, config: Config) -> Catalog:
-    """Simulated providers have no names of their own for a model: they are asked for its id."""
     played = {slug for slug, given in config.providers.items() if given.dialect == "sim"}
+    known = _played(load_packaged(), played)
+    facts = [_facts(known, slug, given) for slug, given in config.providers.items()]
+    rows = [_model(known, row, played) for row in config.models]
+    return known.at_providers(config.providers).with_models(rows, facts)
+
+
+def _played(catalog: Catalog, played: AbstractSet[str]) -> Catalog:
+    """Simulated providers have no names of their own for a model: they are asked for its id. And
+    each of them continues what it is given."""
     rows = [
-        dataclasses.replace(model, upstream=model.id)
-        for model in packaged.models
+        dataclasses.replace(model, upstream=model.id, prefill=True)
+        for model in catalog.models
         if model.provider in played
     ]
-    return packaged.with_models(rows)
+    return catalog.with_models(rows)
 
 
-def _facts(packaged: Catalog, slug: str, given: ProviderConfig) -> Provider:
-    known = packaged.provider(slug)
+def _facts(catalog: Catalog, slug: str, given: ProviderConfig) -> Provider:
+    known = catalog.provider(slug)
     return Provider(
         slug=slug,
         display=given.display or known.display,
@@ -42,9 +44,9 @@ def _facts(packaged: Catalog, slug: str, given: ProviderConfig) -> Provider:
     )
 
 
-def _model(packaged: Catalog, row: ModelConfig) -> Model:
-    known = packaged.pinned(f"{row.provider}/{row.id}") or Model(
-        row.id, row.provider, row.upstream, price=None
+def _model(catalog: Catalog, row: ModelConfig, played: AbstractSet[str]) -> Model:
+    known = catalog.pinned(f"{row.provider}/{row.id}") or Model(
+        row.id, row.provider, row.upstream, price=None, prefill=row.provider in played
     )
     capabilities: frozenset[Capability] | None = (
         None if row.capabilities is None else frozenset(row.capabilities)  # type: ignore[arg-type]
@@ -60,6 +62,8 @@ def _model(packaged: Catalog, row: ModelConfig) -> Model:
         quantization=known.quantization if row.quantization is None else row.quantization,  # type: ignore[arg-type]
         created=known.created,
         enabled=row.enabled,
+        price_date=known.price_date if row.price is None else None,
+        prefill=known.prefill if row.prefill is None else row.prefill,
     )
 
 

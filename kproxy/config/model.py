@@ -83,6 +83,7 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     max_output_tokens: Count | None = None
     capabilities: tuple[str, ...] | None = None
     quantization: str | None = None
+    prefill: bool | None = None  # continues the assistant message that a request ends with
     enabled: bool = True
 
 

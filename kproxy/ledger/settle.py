@@ -19,14 +19,19 @@ _quote = msgspec.json.Encoder().encode
 def cost(usage: Usage, price: Price | None) -> int | None:
     """Nano-dollars of that usage; None when the price is not known.
 
-    Reasoning is part of the completion. Cached input has its own price where the catalog knows it.
+    Reasoning is part of the completion. What was read from or written to the provider's cache has
+    its own price where the catalog knows it, and so has a long prompt.
     """
     if price is None:
         return None
+    price = price.at(usage.prompt_tokens)
     cached_price = price.input if price.cached_input is None else price.cached_input
+    written_price = price.input if price.cache_write is None else price.cache_write
+    fresh = usage.prompt_tokens - usage.cached_tokens - usage.cache_write_tokens
     total = (
-        (usage.prompt_tokens - usage.cached_tokens) * price.input
+        fresh * price.input
         + usage.cached_tokens * cached_price
+        + usage.cache_write_tokens * written_price
         + usage.completion_tokens * price.output
         + price.per_request * PER_MILLION
     )

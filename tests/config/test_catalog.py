@@ -5,6 +5,7 @@ from pathlib import Path
 from kproxy.catalog.load import load_packaged
 from kproxy.config import Config, Overrides, load
 from kproxy.config.catalog import build_catalog
+from kproxy.config.providers import SEED_PROVIDERS
 from kproxy.money import nanos
 
 ACME = '[providers.acme]\nbase_url = "http://127.0.0.1:9/v1"\n'
@@ -16,9 +17,16 @@ def configured(tmp_path: Path, text: str = "") -> Config:
     return load(Overrides(config=file, data_dir=tmp_path / "data"), {})
 
 
-def test_without_configuration_the_packaged_one(tmp_path: Path) -> None:
+def test_without_configuration_the_packaged_one_of_the_seeds_providers(tmp_path: Path) -> None:
     catalog = build_catalog(configured(tmp_path))
-    packaged = load_packaged()
+    packaged = load_packaged().at_providers(SEED_PROVIDERS)
+    assert [model.key for model in catalog.models[:5]] == [
+        "openai/gpt-4.1",
+        "anthropic/claude-sonnet-4-20250514",
+        "xai/grok-4.1-fast",
+        "deepseek/deepseek-chat",
+        "minimax/minimax-m2.5",
+    ]
     assert [model.key for model in catalog.models] == [model.key for model in packaged.models]
     assert [model.price for model in catalog.models] == [model.price for model in packaged.models]
     assert catalog.provider("deepseek") == packaged.provider("deepseek")
@@ -27,7 +35,8 @@ def test_without_configuration_the_packaged_one(tmp_path: Path) -> None:
 def test_only_models_of_configured_providers(tmp_path: Path) -> None:
     text = '[providers.openai]\napi_key = "sk-1"\n'
     catalog = build_catalog(configured(tmp_path, text))
-    assert [model.key for model in catalog.models] == ["openai/gpt-4.1"]
+    assert catalog.models == load_packaged().at_providers(["openai"]).models
+    assert catalog.models[0].key == "openai/gpt-4.1"
 
 
 def test_the_operators_rows_over_what_is_known(tmp_path: Path) -> None:
@@ -46,6 +55,7 @@ context_tokens = 1000
 id = "m"
 provider = "acme"
 upstream = "m-2025"
+prefill = true
 capabilities = ["tools"]
 quantization = "fp8"
 enabled = false
@@ -61,10 +71,12 @@ enabled = false
     assert ours.context_tokens == 1000
     assert ours.max_output_tokens == known.max_output_tokens
     assert (ours.capabilities, ours.created) == (known.capabilities, known.created)
+    assert (ours.price_date, ours.prefill) == (None, known.prefill)
     mine = catalog.pinned("acme/m")
     assert mine is not None
     assert (mine.upstream, mine.price, mine.quantization) == ("m-2025", None, "fp8")
     assert (mine.capabilities, mine.enabled) == (frozenset({"tools"}), False)
+    assert mine.prefill
     acme = catalog.provider("acme")
     assert (acme.display, acme.may_train, acme.zdr) == ("Acme & Sons", True, True)
     assert acme.any_models
@@ -79,3 +91,30 @@ def test_a_simulated_provider_is_asked_for_the_model_by_its_id(tmp_path: Path) -
     assert simulated is not None
     assert simulated.upstream == "grok-4.1-fast"
     assert real.pinned("xai/grok-4.1-fast") == known
+
+
+def test_a_row_without_a_price_keeps_the_known_one_and_its_day(tmp_path: Path) -> None:
+    row = '[providers.openai]\napi_key = "k"\n[[models]]\nid = "gpt-4.1"\nprovider = "openai"\n'
+    ours = build_catalog(configured(tmp_path, row)).pinned("openai/gpt-4.1")
+    assert ours == load_packaged().pinned("openai/gpt-4.1")
+
+
+def test_a_simulated_provider_continues_what_it_is_given(tmp_path: Path) -> None:
+    rows = """
+[providers.acme]
+dialect = "sim"
+[providers.openai]
+dialect = "sim"
+[[models]]
+id = "m"
+provider = "acme"
+[[models]]
+id = "n"
+provider = "acme"
+prefill = false
+"""
+    models = build_catalog(configured(tmp_path, rows)).models
+    assert [model.key for model in models if not model.prefill] == ["acme/n"]
+    assert len(models) > 2
+    real = build_catalog(configured(tmp_path, '[providers.openai]\napi_key = "k"\n')).models
+    assert not any(model.prefill for model in real)

@@ -1,19 +1,23 @@
 """Costs to the nano-dollar, savings with their sign, and the object that callers read."""
 
 import json
+from dataclasses import replace as replaced
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from kproxy.catalog.load import Price, load_packaged
+from kproxy.catalog.load import Price, Step, load_packaged
 from kproxy.ledger.settle import Settlement, cost, extension_json, savings
 from kproxy.outcome import Usage
 
 PACKAGED = load_packaged()
 GPT = PACKAGED.by_id("gpt-4.1")[0].price
+SONNET = PACKAGED.by_id("claude-sonnet-4-20250514")[0].price
+PRO = PACKAGED.by_id("gemini-3.1-pro-preview")[0].price  # dearer above 200,000 tokens
 DEEPSEEK = PACKAGED.by_id("deepseek-chat")[0].price
 DONE = Settlement(
     provider="DeepSeek",
@@ -42,6 +46,13 @@ DONE = Settlement(
         (Usage(100, 0, cached_tokens=40), Price(10**9, 0, cached_input=0), 60 * 1_000),
         (Usage(0, 10, reasoning_tokens=10), GPT, 10 * 8_000),
         (Usage(1, 0), Price(10**9, 0, per_request=7), 1_007),
+        (Usage(100, 0, cache_write_tokens=40), SONNET, 60 * 3_000 + 40 * 3_750),
+        (Usage(9, 1, 4, cache_write_tokens=5), SONNET, 4 * 300 + 5 * 3_750 + 15_000),
+        (Usage(100, 0, cache_write_tokens=40), GPT, 100 * 2_000),
+        (Usage(100, 0, cache_write_tokens=40), Price(10**9, 0, cache_write=0), 60 * 1_000),
+        (Usage(200_000, 1), PRO, 200_000 * 2_000 + 12_000),
+        (Usage(200_001, 1), PRO, 200_001 * 4_000 + 18_000),
+        (Usage(200_001, 0, 200_000), PRO, 4_000 + 200_000 * 400),
         (Usage(1, 1), Price(250_000, 250_000), 1),  # two quarters: rounded once, on the sum
         (Usage(1, 0), Price(499_999, 0), 0),
         (Usage(1, 0), Price(500_000, 0), 1),
@@ -107,15 +118,95 @@ def test_any_amounts_and_names(spent: int, saved: int, name: str) -> None:
 
 COUNT = st.integers(0, 10**7)
 AMOUNT = st.integers(0, 10**11)
+USAGE = st.builds(
+    lambda fresh, read, written, completion: Usage(
+        fresh + read + written, completion, read, cache_write_tokens=written
+    ),
+    COUNT,
+    COUNT,
+    COUNT,
+    COUNT,
+)
+FLAT = st.builds(Price, AMOUNT, AMOUNT, st.none() | AMOUNT, st.none() | AMOUNT, AMOUNT)
+RAISED = st.builds(
+    lambda price, tokens, more: replaced(price, above=Step(tokens, raised(price, more))),
+    FLAT,
+    COUNT,
+    AMOUNT,
+)
+
+
+def raised(price: Price, more: int) -> Price:
+    """Dearer by that much in every part."""
+    return Price(
+        price.input + more,
+        price.output + more,
+        None if price.cached_input is None else price.cached_input + more,
+        None if price.cache_write is None else price.cache_write + more,
+        price.per_request + more,
+    )
+
+
+def spent(usage: Usage, price: Price) -> int:
+    amount = cost(usage, price)
+    assert type(amount) is int
+    return amount
+
+
+def more(usage: Usage, field: str, count: int) -> Usage:
+    """The same and `count` tokens of that kind on top."""
+    grown = {field: getattr(usage, field) + count}
+    if field in ("cached_tokens", "cache_write_tokens"):
+        grown["prompt_tokens"] = usage.prompt_tokens + count
+    return replace(usage, **grown)
+
+
+KINDS = ("prompt_tokens", "completion_tokens", "cached_tokens", "cache_write_tokens")
+
+
+@given(USAGE)
+def test_no_usage_has_a_cost_without_a_price(usage: Usage) -> None:
+    assert cost(usage, None) is None
 
 
 @settings(deadline=None)
-@given(COUNT, COUNT, COUNT, AMOUNT, AMOUNT, AMOUNT)
-def test_the_only_rounding_is_of_the_sum(
-    prompt: int, cached: int, completion: int, fresh: int, read: int, out: int
-) -> None:
-    cached = min(cached, prompt)
-    exact = (prompt - cached) * fresh + cached * read + completion * out
-    rounded = cost(Usage(prompt, completion, cached), Price(fresh, out, cached_input=read))
-    assert rounded is not None
-    assert -500_000 <= exact - rounded * 10**6 <= 500_000
+@given(USAGE, FLAT)
+def test_the_only_rounding_is_of_the_sum(usage: Usage, price: Price) -> None:
+    read = price.input if price.cached_input is None else price.cached_input
+    written = price.input if price.cache_write is None else price.cache_write
+    exact = Fraction(
+        (usage.prompt_tokens - usage.cached_tokens - usage.cache_write_tokens) * price.input
+        + usage.cached_tokens * read
+        + usage.cache_write_tokens * written
+        + usage.completion_tokens * price.output,
+        10**6,
+    )
+    assert abs(exact + price.per_request - spent(usage, price)) <= Fraction(1, 2)
+
+
+@settings(deadline=None)
+@given(USAGE, FLAT | RAISED, st.sampled_from(KINDS), COUNT)
+def test_a_token_more_never_costs_less(usage: Usage, price: Price, kind: str, count: int) -> None:
+    assert spent(more(usage, kind, count), price) >= spent(usage, price) >= price.per_request
+
+
+@settings(deadline=None)
+@given(USAGE, FLAT, AMOUNT, COUNT)
+def test_a_dearer_price_never_costs_less(usage: Usage, price: Price, rise: int, at: int) -> None:
+    dearer = raised(price, rise)
+    stepped = replaced(price, above=Step(at, dearer))
+    assert spent(usage, price) <= spent(usage, stepped) <= spent(usage, dearer)
+
+
+@settings(deadline=None)
+@given(USAGE, USAGE, FLAT)
+def test_two_requests_cost_what_one_of_both_does(first: Usage, second: Usage, price: Price) -> None:
+    """Up to the rounding of each, and but for a fee per request."""
+    both = Usage(
+        first.prompt_tokens + second.prompt_tokens,
+        first.completion_tokens + second.completion_tokens,
+        first.cached_tokens + second.cached_tokens,
+        cache_write_tokens=first.cache_write_tokens + second.cache_write_tokens,
+    )
+    apart = spent(first, price) + spent(second, price) - price.per_request
+    assert abs(apart - spent(both, price)) <= 1

@@ -15,7 +15,7 @@ from kproxy.routing.planner import is_auto, plan
 from kproxy.schema.chat import ChatRequest, decode_chat
 from kproxy.schema.jsonlimits import JsonLimits
 
-PACKAGED = load_packaged()
+PACKAGED = Catalog(load_packaged().providers, load_packaged().models[:5])  # the seed's
 TIMEOUTS = Timeouts(total=60.0, first_token=20.0, gap=5.0)
 ACME = Provider("acme", "Acme", may_train=False, any_models=True)
 TOOLS = [{"type": "function", "function": {"name": "f"}}]
