@@ -1,4 +1,4 @@
-"""The packaged catalog and the operator's wishes in, the catalog of this process out.
+"""The packaged catalog, or the operator's own, and `[[models]]` in; this process's catalog out.
 
 What the file says wins over what the package knows; what neither says is unknown, never guessed.
 """
@@ -6,7 +6,7 @@ What the file says wins over what the package knows; what neither says is unknow
 import dataclasses
 from collections.abc import Set as AbstractSet
 
-from kproxy.catalog.load import Capability, Catalog, Model, Price, Provider, load_packaged
+from kproxy.catalog.load import Capability, Catalog, Model, Price, Provider
 from kproxy.config.load import Config
 from kproxy.config.model import ModelConfig, PriceConfig, ProviderConfig
 
@@ -14,9 +14,9 @@ __all__ = ["build_catalog"]
 
 
 def build_catalog(config: Config) -> Catalog:
-    """The packaged catalog as far as its providers are configured, under the operator's rows."""
+    """The catalog as far as its providers are configured, under the operator's rows."""
     played = {slug for slug, given in config.providers.items() if given.dialect == "sim"}
-    known = _played(load_packaged(), played)
+    known = _played(config.catalog, played)
     facts = [_facts(known, slug, given) for slug, given in config.providers.items()]
     rows = [_model(known, row, played) for row in config.models]
     return known.at_providers(config.providers).with_models(rows, facts)

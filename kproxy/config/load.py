@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from kproxy.admission.keys import Secret
+from kproxy.catalog.load import Catalog, load_packaged, parse_catalog
 from kproxy.config.checks import check_address, check_api_key, check_model, check_port
 from kproxy.config.document import ConfigError, Document, PlacedError, Steps
 from kproxy.config.model import (
@@ -54,7 +55,8 @@ class Config:
     listen: tuple[Address, ...]
     data_dir: Path
     providers: Mapping[str, ProviderConfig]  # by slug; never empty
-    models: tuple[ModelConfig, ...]  # as configured; the catalog's come on top
+    models: tuple[ModelConfig, ...]  # as configured; they come on top of the catalog's
+    catalog: Catalog  # of all providers: the packaged one, or the operator's own
     limits: Limits
     timeouts: Timeouts
     half_close: bool  # answer a caller that has ended its sending side
@@ -78,6 +80,7 @@ def load(overrides: Overrides, environ: Mapping[str, str]) -> Config:
             data_dir=_data_dir(overrides, environ, document, file.data_dir),
             providers=providers,
             models=_models(rows, providers),
+            catalog=_catalog(environ, document, file.catalog.file),
             limits=file.limits,
             timeouts=_bounded(file.timeouts),
             half_close=file.half_close,
@@ -229,13 +232,29 @@ def _data_dir(
     if named is not None:
         if not named.strip() or "\0" in named:
             raise PlacedError(("data_dir",), "not the name of a directory")
-        # Relative to the file, so that it means the same wherever kproxy is started.
-        beside = document.file.parent if document.file else Path()
-        return (beside / _home(named, environ)).absolute()
+        return _beside(document, environ, named)
     state = environ.get("XDG_STATE_HOME", "")
     if not state.startswith("/"):  # the specification: a relative one is to be ignored
         state = _home("~/.local/state", environ)
     return Path(state) / "kproxy"
+
+
+def _catalog(environ: Mapping[str, str], document: Document, named: str | None) -> Catalog:
+    if named is None:
+        return load_packaged()
+    try:
+        return parse_catalog(_beside(document, environ, named).read_bytes())
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror or error}"
+        raise PlacedError(("catalog", "file"), reason) from error
+    except ValueError as error:
+        raise PlacedError(("catalog", "file"), str(error)) from error
+
+
+def _beside(document: Document, environ: Mapping[str, str], named: str) -> Path:
+    """Relative to the file, so that it means the same wherever kproxy is started."""
+    beside = document.file.parent if document.file else Path()
+    return (beside / _home(named, environ)).absolute()
 
 
 def _home(text: str, environ: Mapping[str, str]) -> str:

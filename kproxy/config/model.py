@@ -15,6 +15,7 @@ from kproxy.sim.params import SimParams
 
 __all__ = [
     "Address",
+    "CatalogConfig",
     "FileConfig",
     "Limits",
     "ModelConfig",
@@ -85,6 +86,12 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     quantization: str | None = None
     prefill: bool | None = None  # continues the assistant message that a request ends with
     enabled: bool = True
+
+
+class CatalogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[catalog]`: what the operator's rows come on top of."""
+
+    file: str | None = None  # in the form of `kproxy/catalog/models.json`; None: that one
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -160,6 +167,7 @@ class FileConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     # Long answers take minutes: 30 s has cut every long stream of those who tried it.
     drain_timeout: Annotated[float, Meta(ge=0, le=86_400)] = 600.0
     reference_model: str = "gpt-4.1"  # contract section 5: what savings are measured against
+    catalog: CatalogConfig = CatalogConfig()
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     sim: SimConfig = SimConfig()

@@ -1,5 +1,7 @@
 """The packaged catalog under the operator's rows: what is configured is there, and wins."""
 
+import json
+from importlib.resources import files
 from pathlib import Path
 
 from kproxy.catalog.load import load_packaged
@@ -118,3 +120,12 @@ prefill = false
     assert len(models) > 2
     real = build_catalog(configured(tmp_path, '[providers.openai]\napi_key = "k"\n')).models
     assert not any(model.prefill for model in real)
+
+
+def test_the_operators_own_file_replaces_the_packaged_one(tmp_path: Path) -> None:
+    known = json.loads((files("kproxy.catalog") / "models.json").read_bytes())
+    known["models"] = [known["models"][0] | {"id": "ours", "prefill": True}]
+    (tmp_path / "own.json").write_text(json.dumps(known))
+    text = '[catalog]\nfile = "own.json"\n[providers.openai]\napi_key = "k"\n'
+    models = build_catalog(configured(tmp_path, text)).models
+    assert [(model.key, model.prefill) for model in models] == [("openai/ours", True)]

@@ -174,6 +174,22 @@ def test_a_file_without_providers_takes_them_from_the_environment(written):
             "models[0].capabilities",
             "there are json, tools, vision",
         ),
+        (
+            "[catalog]\n\nfile = 'none.json'\n",
+            3,
+            "catalog.file",
+            "cannot be read: No such file or directory",
+        ),
+        ("[catalog]\nfile = ''\n", 2, "catalog.file", "cannot be read: Is a directory"),
+        (
+            "[catalog]\nfile = 'kproxy.toml'\n",
+            2,
+            "catalog.file",
+            "not a catalog: ",
+        ),
+        ('[catalog]\nfile = "\\u0000"\n', 2, "catalog.file", "null byte"),
+        ("[catalog]\nfiles = 'x'\n", 2, "catalog.files", "unknown key"),
+        ("[[models]]\nid='m'\nprovider='xai'\nprefill = 1\n", 4, "models[0].prefill", "expected"),
         ("data_dir = ''\n", 1, "data_dir", "not the name of a directory"),
         ("drain_timeout = -1\n", 1, "drain_timeout", "expected `float` >= 0"),
     ],
@@ -184,6 +200,13 @@ def test_the_wrong_line_is_named(written, text, line, path, reason):
     assert (error.line, error.path) == (line, path)
     assert reason in error.reason
     assert str(error).startswith(f"{file}:{line}: ")
+
+
+def test_a_wrong_row_of_the_operators_own_catalog_is_named(written, tmp_path):
+    (tmp_path / "own.json").write_text('{"version":1,"providers":[{"slug":"acme"}],"models":[]}')
+    error = refused(written('[catalog]\nfile = "own.json"\n'))
+    assert error.line == 2
+    assert error.reason == "providers[0] (acme): Object missing required field `display`"
 
 
 def test_problems_of_flags_and_variables_are_named_after_them(written):
