@@ -78,6 +78,26 @@ def test_savings(reference: Price | None, actual: int | None, pinned: bool, expe
     assert savings(Usage(45, 180), reference, actual, pinned=pinned) == expected
 
 
+def test_savings_are_of_the_same_usage_as_the_reference_would_have_billed_it() -> None:
+    """Contract section 5: its own price of cached input, its own fee; below zero as it is."""
+    usage = Usage(100, 10, cached_tokens=40)
+    there = Price(2_000_000_000, 8_000_000_000, cached_input=500_000_000, per_request=5_000)
+    expected = 60 * 2_000 + 40 * 500 + 10 * 8_000 + 5_000
+    assert savings(usage, there, 0, pinned=False) == expected
+    assert savings(usage, there, expected, pinned=False) == 0
+    assert savings(usage, there, expected + 1, pinned=False) == -1
+    assert savings(usage, there, expected + 1, pinned=True) == 0
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**15))
+def test_what_was_paid_and_what_was_saved_is_the_reference(
+    prompt: int, completion: int, paid: int
+) -> None:
+    usage = Usage(prompt, completion)
+    assert savings(usage, GPT, paid, pinned=False) + paid == cost(usage, GPT)
+
+
 def test_the_object_of_the_contract() -> None:
     assert extension_json(DONE) == (
         b'{"provider":"DeepSeek","cost_usd":0.000027,"savings_usd":0.000423,"routed_from":"auto",'

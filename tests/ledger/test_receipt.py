@@ -1,0 +1,172 @@
+"""What an account reads of its receipts: the contract's fields, exact amounts, honest gaps."""
+
+import json
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from kproxy.ledger.receipt import attempts_json, receipt_json, receipts_json
+from kproxy.outcome import Ending, Usage
+from kproxy.schema.receipt import Candidate, Join
+from tests.fakes.receipts import NOON, anything, attempt, receipt
+
+USAGE = Usage(1000, 200, cached_tokens=50, reasoning_tokens=20, cache_write_tokens=7)
+USAGE_JSON = {
+    "prompt_tokens": 1000,
+    "completion_tokens": 200,
+    "total_tokens": 1200,
+    "cached_tokens": 50,
+    "cache_write_tokens": 7,
+    "reasoning_tokens": 20,
+    "estimated": False,
+}
+ATTEMPTS_JSON = [
+    {
+        "model": "m",
+        "provider": "good",
+        "started_ms": 1.0,
+        "first_token_ms": 500.0,
+        "ended_ms": 1250.0,
+        "ending": "fault",
+        "fault": "reset",
+        "usage": None,
+        "cost_usd": 0,
+        "estimated": False,
+    },
+    {
+        "model": "m",
+        "provider": "acme",
+        "started_ms": 1.0,
+        "first_token_ms": 500.0,
+        "ended_ms": 1250.0,
+        "ending": "complete",
+        "fault": None,
+        "usage": USAGE_JSON,
+        "cost_usd": 0.000364,
+        "estimated": False,
+    },
+]
+
+
+def shown(one):
+    return json.loads(receipt_json(one), parse_float=Decimal)
+
+
+def test_the_fields_of_the_contract():
+    one = receipt(1, attempt("good/m", ending=Ending.FAULT), attempt("acme/m", USAGE))
+    one = replace(one, candidates=one.candidates[:1])
+    assert json.loads(receipt_json(one)) == {
+        "receipt_id": "rcpt_000000000000000000000001",
+        "object": "receipt",
+        "created": NOON,
+        "key_id": "key_1",
+        "routed_from": "auto",
+        "stream": True,
+        "classification": {"category": "code", "confidence": 0.75},
+        "candidates": [
+            {
+                "model_id": "model-0",
+                "provider": "acme",
+                "score": None,
+                "est_cost_usd": 0.000027,
+                "reasons": ["meets every constraint"],
+                "filtered_out_by": None,
+            }
+        ],
+        "decision": {
+            "model_id": "m",
+            "provider": "acme",
+            "strategy": "single",
+            "fallback_chain": ["acme/m", "good/m"],
+        },
+        "attempts": ATTEMPTS_JSON,
+        "execution": {
+            "status": "complete",
+            "actual_cost_usd": 0.000364,
+            "savings_usd": 0.0004,
+            "actual_latency_ms": 1250.0,
+            "first_token_ms": 500.0,
+            "usage": USAGE_JSON,
+        },
+        "policy_version": "1",
+    }
+
+
+def test_an_unknown_price_is_an_error_state_and_never_zero():
+    one = receipt(1, attempt("odd/m", USAGE))
+    one = replace(one, candidates=(Candidate("m", "odd", None, None, ()),))
+    seen = shown(one)
+    for part, amount in (
+        (seen["candidates"][0], "est_cost_usd"),
+        (seen["attempts"][0], "cost_usd"),
+        (seen["execution"], "actual_cost_usd"),
+    ):
+        assert part[amount] is None
+        assert part["price_unknown"] is True
+    assert seen["execution"]["savings_usd"] is None
+    assert b"price_unknown" not in receipt_json(receipt())
+
+
+def test_savings_keep_their_sign():
+    worse = receipt()
+    worse = replace(worse, execution=replace(worse.execution, savings=-27_000))
+    assert shown(worse)["execution"]["savings_usd"] == Decimal("-0.000027")
+
+
+def test_an_estimate_is_marked():
+    seen = shown(receipt(1, attempt(usage=Usage(10, 5, estimated=True))))
+    assert seen["attempts"][0]["estimated"] is True
+    assert seen["execution"]["usage"]["estimated"] is True
+
+
+def test_joins_only_where_there_are_any():
+    assert "joins" not in shown(receipt())
+    joined = receipt()
+    joined = replace(joined, execution=replace(joined.execution, joins=(Join(120, "m", "good"),)))
+    assert shown(joined)["joins"] == [{"at": 120, "model": "m", "provider": "good"}]
+
+
+def test_what_is_not_known_is_null():
+    bare = receipt(1, replace(attempt(), first_token=None), classification=None)
+    bare = replace(bare, execution=replace(bare.execution, first_token=None))
+    seen = shown(bare)
+    assert seen["classification"] is None
+    assert seen["attempts"][0]["first_token_ms"] is None
+    assert (seen["execution"]["first_token_ms"], seen["execution"]["usage"]) == (None, None)
+
+
+def test_a_page():
+    page = json.loads(receipts_json([receipt(2), receipt(1)], more=True))
+    ids = [one["receipt_id"] for one in page["data"]]
+    assert (page["object"], page["has_more"]) == ("list", True)
+    assert (
+        ids
+        == [page["first_id"], page["last_id"]]
+        == [receipt(2).receipt_id, "rcpt_" + "0" * 23 + "1"]
+    )
+    empty = json.loads(receipts_json([], more=False))
+    assert (empty["data"], empty["first_id"], empty["has_more"]) == ([], None, False)
+
+
+def test_attempts_alone_are_those_of_the_receipt():
+    one = receipt(1, attempt("odd/m", USAGE), attempt("good/m", USAGE))
+    assert json.loads(attempts_json(one.attempts)) == json.loads(receipt_json(one))["attempts"]
+    assert attempts_json(()) == b"[]"
+
+
+@given(anything())
+def test_amounts_are_exact(receipts):
+    for one in receipts:
+        seen = shown(one)
+        for said, meant in zip(seen["attempts"], one.attempts, strict=True):
+            assert (said["cost_usd"] is None) == (meant.cost is None)
+            assert meant.cost is None or said["cost_usd"] * 10**9 == meant.cost
+        spent = one.execution.cost
+        assert spent is None or seen["execution"]["actual_cost_usd"] * 10**9 == spent
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_any_name_is_data(name):
+    assert shown(receipt(asked=name))["routed_from"] == name
