@@ -24,19 +24,26 @@ from kproxy.api.service import Service
 from kproxy.catalog.load import Catalog, load_packaged
 from kproxy.config import Address, Config
 from kproxy.config.catalog import build_catalog
+from kproxy.config.params import (
+    attempt_policy,
+    health_params,
+    hedge_budget,
+    json_limits,
+    listener_params,
+    repeat_budget,
+)
 from kproxy.dialect.openai import OpenAI
-from kproxy.downstream.connection import ConnectionParams
 from kproxy.downstream.date import DateField
-from kproxy.downstream.exchange import BodyLimits
-from kproxy.downstream.listener import Listener, ListenerParams
+from kproxy.downstream.listener import Listener
 from kproxy.errors import KproxyError
-from kproxy.routing.plan import Timeouts
-from kproxy.schema.jsonlimits import JsonLimits
+from kproxy.routing.budget import Budget
+from kproxy.routing.live import Routes
 from kproxy.sim.serve import serve as serve_sim
 from kproxy.store.keystore import KeyStore, open_keystore
 from kproxy.telemetry.faultlog import FaultLog
+from kproxy.telemetry.lag import LoopLag
 from kproxy.telemetry.metrics import Metrics
-from kproxy.transport.accept import AcceptLimits, open_listeners
+from kproxy.transport.accept import open_listeners
 from kproxy.transport.dial import Dial, Origin, dialler, tls_context
 from kproxy.transport.hub import Hub
 from kproxy.transport.pool import Pool, PoolParams
@@ -90,10 +97,14 @@ async def _run(
         await nursery.start(hub.run)
         endpoints = await _endpoints(config, hub, nursery)
         catalog = build_catalog(config)
-        draining = trio.Event()
-        service = build_service(config, catalog, endpoints, store, hub, draining)
-        listener = Listener(hub, listeners, Router(service), _listener_params(config))
-        _watch(service.metrics, listener, hub, endpoints)
+        lag, draining = LoopLag(), trio.Event()
+        nursery.start_soon(lag.run)
+        service = build_service(config, Parts(catalog, endpoints, store, hub, draining, lag))
+        params = listener_params(config, DateField(time.time))
+        listener = Listener(hub, listeners, Router(service), params)
+        metrics = service.metrics
+        metrics.watch("kproxy_loop_lag_seconds", "Lateness of the event loop.", lambda: lag.seconds)
+        _watch(metrics, listener, hub, endpoints)
         addresses = tuple(Address(*one.getsockname()[:2]) for one in listeners)
         await nursery.start(_until_signal, listener, draining, config.drain_timeout)
         await nursery.start(listener.serve)
@@ -142,38 +153,40 @@ async def _until_signal(
         listener.cut()
 
 
-def build_service(
-    config: Config,
-    catalog: Catalog,
-    endpoints: Mapping[str, Endpoint],
-    store: KeyStore,
-    hub: Hub,
-    draining: trio.Event,
-) -> Service:
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the handlers stand on that lives as long as the process."""
+
+    catalog: Catalog
+    endpoints: Mapping[str, Endpoint]
+    store: KeyStore
+    hub: Hub
+    draining: trio.Event
+    lag: LoopLag
+
+
+def build_service(config: Config, parts: Parts) -> Service:
     """Everything the handlers need, from the parts."""
-    limits, times = config.limits, config.timeouts
-    references = catalog.by_id(config.reference_model) or load_packaged().by_id(
-        config.reference_model
-    )
+    catalog, name = parts.catalog, config.reference_model
+    references = catalog.by_id(name) or load_packaged().by_id(name)
     return Service(
         catalog=catalog,
-        endpoints=endpoints,
-        lookup=store.lookup,
+        endpoints=parts.endpoints,
+        lookup=parts.store.lookup,
         unix_now=time.time,
-        ready=lambda: not draining.is_set(),
-        timeouts=Timeouts(times.total, times.first_token, times.gap),
-        heartbeat=times.heartbeat,
-        json_limits=JsonLimits(
-            depth=limits.json_depth,
-            digits=limits.json_digits,
-            members=limits.json_members,
-            messages=limits.messages,
-            values=limits.json_values,
-        ),
+        ready=lambda: not parts.draining.is_set(),
+        policy=attempt_policy(config),
+        routes=Routes((model.key for model in catalog.models), health_params(config)),
+        hedges=Budget(hedge_budget(config)),
+        repeats=Budget(repeat_budget(config)),
+        overloaded=parts.lag.overloaded,
+        record=lambda receipt: None,
+        heartbeat=config.timeouts.heartbeat,
+        json_limits=json_limits(config),
         reference=references[0].price if references else None,
         metrics=Metrics((model.provider, model.id) for model in catalog.models),
         faults=FaultLog(),
-        timers=hub.timers,
+        timers=parts.hub.timers,
     )
 
 
@@ -235,32 +248,6 @@ def _endpoint(config: Config, slug: str, url: str, dial: Dial, hub: Hub) -> Endp
         prefix=request_prefix(parts.path + dialect.path, origin.authority(), credentials),
         h1=H1Limits(response_head=limits.upstream_head),
         limits=AnswerLimits(limits.upstream_body, limits.sse_line, limits.sse_event),
-    )
-
-
-def _listener_params(config: Config) -> ListenerParams:
-    limits, times = config.limits, config.timeouts
-    return ListenerParams(
-        connection=ConnectionParams(
-            head=times.head,
-            idle=times.keep_alive,
-            half_close=config.half_close,
-            h1=H1Limits(
-                request_line=limits.request_line,
-                field=limits.field,
-                fields=limits.fields,
-                count=limits.field_count,
-                chunk_line=limits.chunk_line,
-                chunk_extensions=limits.chunk_extensions,
-                trailers=limits.trailers,
-            ),
-            body=BodyLimits(limits.body, times.body_read, times.body),
-            date=DateField(time.time),
-        ),
-        accept=AcceptLimits(
-            limits.connections, limits.connections_per_address, limits.stream_buffer
-        ),
-        stall=times.write,
     )
 
 

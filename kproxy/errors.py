@@ -70,7 +70,10 @@ class FaultKind(enum.Enum):
     NO_CONTENT = "no_content"  # ended well without a single token or a finish reason
     CREDENTIAL = "credential"  # 401, 403: our key is not accepted
     RATE_LIMITED = "rate_limited"  # 429
+    NOT_FOUND = "not_found"  # 404: it does not know the model, or the address is not right
     UNAVAILABLE = "unavailable"  # 408, 5xx and other statuses that another provider may not share
+    NO_PREFILL = "no_prefill"  # it does not go on with a text that another has begun
+    RESTING = "resting"  # not asked: its breaker is open, or it said when to come back
 
 
 class Fault(KproxyError):

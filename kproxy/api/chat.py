@@ -4,7 +4,9 @@ who -> body -> parsed -> allowed -> planned -> carried out. Each step either giv
 value or raises what the caller is told; nothing is dispatched or counted for a refused request.
 """
 
-from kproxy.api.job import Job
+import trio
+
+from kproxy.api.job import Admitted, Job
 from kproxy.api.service import Service
 from kproxy.api.stream import answer_stream
 from kproxy.api.whole import answer_whole
@@ -24,9 +26,10 @@ async def complete_chat(service: Service, exchange: Exchange) -> None:
     call = decode_chat(body, service.json_limits)
     validate(call.request, paid=caller.paid)
     prompt_tokens = estimate_prompt_tokens(call.prompt)
-    decision = plan(call.request, prompt_tokens, service.catalog, service.timeouts)
-    job = Job(service, exchange, call, decision, prompt_tokens)
-    if call.request.stream:
-        await answer_stream(job)
-    else:
-        await answer_whole(job)
+    known = service.routes.snapshot(trio.current_time())
+    decision = plan(call.request, prompt_tokens, service.catalog, service.policy, known)
+    with Job(service, exchange, Admitted(caller, call, prompt_tokens), decision) as job:
+        if call.request.stream:
+            await answer_stream(job)
+        else:
+            await answer_whole(job)

@@ -1,93 +1,179 @@
 """One admitted chat request on its way: the decision, its deadlines, and what became of it.
 
-The job opens attempts for the plan, turns their ends into counts, and says what the caller is told.
-It lives in one task and ends with the request.
+The job opens attempts for the plan and remembers how each ended; at the end it says what the
+caller is told, and leaves exactly one receipt, whatever the end was. It lives in one task, and is
+left like a context: by its good end, or by the exception that the caller is told.
 """
 
-import trio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
 
+import trio
+from msgspec import Raw
+
+from kproxy.admission.identity import Caller
+from kproxy.api.record import AttemptRecord, ending_of
 from kproxy.api.service import Service
 from kproxy.downstream.exchange import Exchange
-from kproxy.errors import BrokenStream, Fault, Rejected
-from kproxy.ledger.settle import Settlement, cost, extension_json, savings
-from kproxy.ledger.usage import estimate_usage, from_reply
-from kproxy.outcome import Ending
+from kproxy.errors import DeadlineExceeded, Exhausted
+from kproxy.ledger.receipt import attempts_json
+from kproxy.ledger.settle import Settlement, extension_json, savings, total_cost, total_usage
+from kproxy.outcome import AttemptOutcome, Ending, Usage
+from kproxy.routing.budget import affordable
+from kproxy.routing.chain import Chain
 from kproxy.routing.explain import explain_json
 from kproxy.routing.plan import AttemptSpec, Plan
-from kproxy.routing.planner import is_auto
+from kproxy.routing.planner import POLICY_VERSION, is_auto
 from kproxy.schema.chat import ChatCall
-from kproxy.schema.reply import ReplyUsage
+from kproxy.schema.receipt import Decision, Execution, Join, Receipt
 from kproxy.upstream.attempt import Attempt, Timing
 from kproxy.wire.events import Headers
 from kproxy.wire.names import COST, PROVIDER, RECEIPT, SAVINGS, forwardable
 
-__all__ = ["Job"]
+__all__ = ["Admitted", "Job"]
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A request that passed everything but the plan. `prompt_tokens` is our estimate."""
+
+    caller: Caller
+    call: ChatCall
+    prompt_tokens: int
 
 
 class Job:
-    """See the module. `parsed` and `planned` are times on trio's clock, for Server-Timing."""
+    """See the module."""
 
     def __init__(
-        self, service: Service, exchange: Exchange, call: ChatCall, plan: Plan, prompt_tokens: int
+        self, service: Service, exchange: Exchange, admitted: Admitted, plan: Plan
     ) -> None:
         self.service = service
         self.exchange = exchange
-        self.call = call
+        self.call = admitted.call
+        self.prompt_tokens = admitted.prompt_tokens
         self.plan = plan
         self.deadline = exchange.arrived + plan.total
         self.receipt_id = "rcpt_" + exchange.id
-        self.attempts = 0
-        self._prompt_tokens = prompt_tokens
+        self.outcomes: list[AttemptOutcome] = []
+        self.joins: tuple[Join, ...] = ()
+        self.is_decided = False  # what is cancelled now was superseded
+        self.running: dict[AttemptRecord, int | None] = {}  # what each is estimated to cost
+        self._caller = admitted.caller
+        self.adopted: AttemptRecord | None = None  # whose words the caller is being shown
+        self._shown: list[Usage] = []  # what the parts of the answer have used
+        self._concluded = False
         self._planned = trio.current_time()
         self._passed = forwardable(exchange.head.headers)
+        service.hedges.deposit(self._planned)
+        service.repeats.deposit(self._planned)
 
-    async def open(self, spec: AttemptSpec, *, stream: bool) -> Attempt:
-        """An attempt whose 200 head has come; the caller of this ends it. Raises Fault, Rejected.
+    def __enter__(self) -> Self:
+        return self
+
+    @property
+    def chance(self) -> float:
+        """A number from 0 to 1 that no other request has."""
+        return int(self.exchange.id[:8], 16) / 2**32
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            self.conclude(Ending.COMPLETE)
+        elif isinstance(error, Exhausted | DeadlineExceeded):
+            self.conclude(Ending.FAULT)
+        else:
+            self.conclude(ending_of(error))
+
+    # --- attempts
+
+    def admit(self, spec: AttemptSpec, chain: Chain) -> AttemptRecord:
+        """An attempt that its route lets through. Raises Fault (RESTING)."""
+        now, model = trio.current_time(), spec.model
+        grant = self.service.routes.admit(model.key, now)
+        timing = Timing(
+            total=min(self.deadline, now + spec.total),
+            first=chain.allowance(spec, now, self.deadline),
+            gap=spec.gap,
+        )
+        attempt = Attempt(self.service.endpoints[model.provider], model.id, timing)
+        record = AttemptRecord(self, spec, attempt, grant)
+        self.running[record] = spec.est_cost
+        return record
+
+    async def open(self, record: AttemptRecord, fields: Mapping[str, Raw]) -> None:
+        """Send the request with these members and read the head of a 200. Raises Fault, Rejected.
 
         The first-token timer binds streams. Without a stream a provider is silent until it has
-        written everything, so there only the total deadline does.
+        written everything, so there only the total deadline does, or its share of it.
         """
-        self.attempts += 1
-        endpoint = self.service.endpoints[spec.model.provider]
-        first = trio.current_time() + self.plan.first_token if stream else self.deadline
-        timing = Timing(self.deadline, min(first, self.deadline), self.plan.gap)
-        attempt = Attempt(endpoint, spec.model.id, timing)
-        body = endpoint.dialect.encode(self.call.fields, spec.model.upstream, stream)
-        with self.ending(attempt):
-            await attempt.open(endpoint.request(body, self._passed))
-        return attempt
+        endpoint, stream = record.attempt.endpoint, bool(self.call.request.stream)
+        body = endpoint.dialect.encode(fields, record.spec.model.upstream, stream)
+        await record.attempt.open(endpoint.request(body, self._passed))
 
-    def ending(self, attempt: Attempt) -> "AttemptGuard":
-        """A context that ends `attempt` when it is left by an exception, and counts how."""
-        return AttemptGuard(self, attempt)
+    def may_hedge(self, spec: AttemptSpec) -> bool:
+        """Whether the plan's caps and the house's budget allow one more attempt beside these."""
+        service, plan = self.service, self.plan
+        if service.overloaded() or service.endpoints[spec.model.provider].pool.crowded:
+            return False
+        spent = (*self.running.values(), *(outcome.cost for outcome in self.outcomes))
+        if not affordable(spent, spec.est_cost, plan.cost_cap):
+            return False
+        return plan.strategy == "race" or service.hedges.withdraw(trio.current_time())
 
-    def settle(
-        self, attempt: Attempt, spec: AttemptSpec, told: ReplyUsage | None, text: int
-    ) -> Settlement:
-        """What the answer used, costs and saved; counted once, when the answer is complete."""
-        usage = from_reply(told) or estimate_usage(self._prompt_tokens, text)
-        model, request, service = spec.model, self.call.request, self.service
-        actual = cost(usage, model.price)
-        pinned = not is_auto(request.model)
-        saved = savings(usage, service.reference, actual, pinned=pinned)
-        service.metrics.used(model.provider, model.id, usage, actual)
+    def may_repeat(self) -> bool:
+        """Whether the house's budget allows to ask an endpoint again that has just failed."""
+        return self.service.repeats.withdraw(trio.current_time())
+
+    def decide(self, winner: AttemptRecord | None) -> None:
+        """A race is over: the others that are cancelled from now on have lost it."""
+        self.is_decided = True
+        self.adopted = winner
+
+    # --- the end
+
+    def note(self, record: AttemptRecord, outcome: AttemptOutcome) -> None:
+        """An attempt has ended."""
+        self.running.pop(record, None)
+        self.outcomes.append(outcome)
+        if record is self.adopted and outcome.usage is not None:
+            self._shown.append(outcome.usage)
+
+    @property
+    def shown(self) -> Usage:
+        """What the parts of the answer that the caller was shown have used."""
+        return total_usage(self._shown)
+
+    def conclude(self, status: Ending) -> None:
+        """Leave the receipt. Only the first call does: what is known then is how it ended."""
+        if self._concluded:
+            return
+        self._concluded = True
+        self.service.record(self._receipt(status))
+
+    def settle(self) -> Settlement:
+        """What the caller is told of a complete answer. The receipt is left before it leaves."""
+        self.conclude(Ending.COMPLETE)
+        last, request = self.outcomes[-1], self.call.request
+        usage = total_usage(self._shown)
         return Settlement(
-            provider=service.catalog.provider(model.provider).display,
-            slug=model.provider,
-            model=model.id,
-            cost=actual,
-            savings=saved,
+            provider=self.service.catalog.provider(last.provider).display,
+            model=last.model,
+            cost=self._cost(),
+            savings=self._savings(usage),
             estimated=usage.estimated,
             routed_from=request.model,
             receipt_id=self.receipt_id,
-            attempts=self.attempts,
+            attempts=len(self.outcomes),
             strategy=self.plan.strategy,
+            joins=self.joins,
         )
 
     def extension(self, settlement: Settlement) -> bytes:
         """The `x_kairosroute` object of the answer."""
-        wanted = self.call.request.extension.explain
-        return extension_json(settlement, explain_json(self.plan) if wanted else None)
+        if not self.call.request.extension.explain:
+            return extension_json(settlement)
+        return extension_json(settlement, explain_json(self.plan, attempts_json(self.outcomes)))
 
     def fields(self, attempt: Attempt) -> Headers:
         """What the head says of the answer before its cost is known."""
@@ -104,6 +190,47 @@ class Job:
             fields.append((COST, settlement.cost_usd.encode("ascii")))
         return fields
 
+    def _cost(self) -> int | None:
+        return total_cost(outcome.cost for outcome in self.outcomes)
+
+    def _savings(self, usage: Usage) -> int:
+        pinned = not is_auto(self.call.request.model)
+        return savings(usage, self.service.reference, self._cost(), pinned=pinned)
+
+    def _receipt(self, status: Ending) -> Receipt:
+        plan, exchange, caller = self.plan, self.exchange, self._caller
+        usage = total_usage(self._shown) if self._shown else None
+        chosen = plan.attempts[0].model
+        latency = trio.current_time() - exchange.arrived
+        firsts = [one.first_token for one in self.outcomes if one.first_token is not None]
+        return Receipt(
+            receipt_id=self.receipt_id,
+            account_id=caller.account.id,
+            key_id=caller.key_id,
+            arrived=self.service.unix_now() - latency,
+            asked=self.call.request.model,
+            stream=bool(self.call.request.stream),
+            classification=None,
+            candidates=plan.candidates,
+            decision=Decision(
+                model_id=chosen.id,
+                provider=chosen.provider,
+                strategy=plan.strategy,
+                fallback_chain=tuple(spec.model.key for spec in plan.attempts),
+            ),
+            attempts=tuple(self.outcomes),
+            execution=Execution(
+                status=status,
+                cost=self._cost(),
+                savings=0 if usage is None else self._savings(usage),
+                latency=latency,
+                first_token=min(firsts, default=None),
+                usage=usage,
+                joins=self.joins,
+            ),
+            policy_version=POLICY_VERSION,
+        )
+
     def _server_timing(self, attempt: Attempt) -> bytes:
         times = attempt.times
         spans = (
@@ -112,37 +239,3 @@ class Job:
             (b"first_token", (times.first_token or times.head) - times.connected),
         )
         return b", ".join(b"%b;dur=%.3f" % (name, 1000 * span) for name, span in spans)
-
-
-class AttemptGuard:
-    """Left by an exception: the attempt is closed, and counted as what the exception says."""
-
-    __slots__ = ("_attempt", "_job")
-
-    def __init__(self, job: Job, attempt: Attempt) -> None:
-        self._job = job
-        self._attempt = attempt
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None:
-            return
-        self._attempt.close()
-        metrics = self._job.service.metrics
-        provider, model = metrics.labels(self._attempt.endpoint.provider, self._attempt.model)
-        metrics.attempt(provider, model, ending_of(error))
-        fault = error.fault if isinstance(error, BrokenStream) else error
-        if isinstance(fault, Fault):
-            metrics.fault(provider, fault.kind)
-            self._job.service.faults.note(provider, model, fault, trio.current_time())
-
-
-def ending_of(error: BaseException) -> Ending:
-    """How an attempt ended that was left by `error`; whatever is not the provider's is ours."""
-    if isinstance(error, Fault | BrokenStream):
-        return Ending.FAULT
-    if isinstance(error, Rejected):
-        return Ending.REJECTED
-    return Ending.CANCELLED

@@ -8,6 +8,7 @@ import trio
 from kproxy.api.chat import complete_chat
 from kproxy.api.models import list_models, show_model
 from kproxy.api.operations import show_alive, show_metrics, show_ready
+from kproxy.api.performance import show_performance
 from kproxy.api.service import Service
 from kproxy.downstream.exchange import Exchange, ExchangeState
 from kproxy.errors import Rejected
@@ -21,6 +22,7 @@ ROUTES: Mapping[bytes, Mapping[bytes, Route]] = MappingProxyType(
         b"/v1/chat/completions": {b"POST": complete_chat},
         b"/v1/models": {b"GET": list_models},
         b"/v1/models/{id}": {b"GET": show_model},
+        b"/v1/performance": {b"GET": show_performance},
         b"/livez": {b"GET": show_alive},
         b"/readyz": {b"GET": show_ready},
         b"/healthz": {b"GET": show_ready},

@@ -7,8 +7,11 @@ from kproxy.admission.identity import Caller, bearer, identify
 from kproxy.admission.keys import KeyRecord
 from kproxy.catalog.load import Catalog, Price
 from kproxy.downstream.exchange import Exchange
-from kproxy.routing.plan import Timeouts
+from kproxy.routing.budget import Budget
+from kproxy.routing.live import Routes
+from kproxy.routing.plan import AttemptPolicy
 from kproxy.schema.jsonlimits import JsonLimits
+from kproxy.schema.receipt import Receipt
 from kproxy.telemetry.faultlog import FaultLog
 from kproxy.telemetry.metrics import Metrics
 from kproxy.transport.timers import Timers
@@ -21,7 +24,8 @@ __all__ = ["Service"]
 class Service:
     """`unix_now` is the wall clock in seconds; `ready` says whether new work is welcome.
 
-    `heartbeat` is in seconds; `reference` is what savings are measured against.
+    `heartbeat` is in seconds; `reference` is what savings are measured against. `record` keeps a
+    receipt; `overloaded` says that there is no room for attempts that need not be.
     """
 
     catalog: Catalog
@@ -29,7 +33,12 @@ class Service:
     lookup: Callable[[bytes], KeyRecord | None]
     unix_now: Callable[[], float]
     ready: Callable[[], bool]
-    timeouts: Timeouts
+    policy: AttemptPolicy
+    routes: Routes
+    hedges: Budget
+    repeats: Budget
+    overloaded: Callable[[], bool]
+    record: Callable[[Receipt], None]
     heartbeat: float
     json_limits: JsonLimits
     reference: Price | None

@@ -1,38 +1,34 @@
-"""A streamed answer: attempts until the first token, then one relay to the end.
-
-Problem: until the first token any attempt may be replaced, so nothing may be sent; from then on
-every chunk should cost one receive, one look and one send. And whatever happens, the caller must be
-able to tell a whole answer from a broken one.
-
-Our way: `Relay` is the provider's framing, the flow of events and the caller's framing in one
-synchronous step. Before the commit point it is fed by the attempt's own reads; at it the head and
-the gathered events leave in one write; after it the two sockets are joined by `pump`, and the step
-runs in the hub without a task switch. Bytes that need no change are forwarded as the very object
-that the socket gave us, chunk framing included.
+"""A streamed answer: attempts until the first token, then relays until the answer has ended.
 
 A caller who waits longer than the heartbeat gets the head alone, then comments: other attempts stay
 possible, but a failure is then an error event, since the status has left.
 
 A broken stream is told by one error event and a connection that ends without the terminating chunk;
-`[DONE]` and the terminator exist only behind a finish reason.
+`[DONE]` and the terminator exist only behind a finish reason. Where the request asked for rescue,
+another attempt first tries to go on from the text that was shown (contract section 6); who joins
+is named in the last chunk, and where nobody can, the error event is all the same.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import trio
 
+from kproxy.api.commit import Committed, Streaming
 from kproxy.api.job import Job
-from kproxy.dialect.flow import Flow, FlowState
-from kproxy.downstream.exchange import Exchange, ExchangeState
+from kproxy.dialect.flow import FlowState
+from kproxy.dialect.transcript import Transcript, continued
+from kproxy.downstream.exchange import ExchangeState
 from kproxy.downstream.respond import error_event
-from kproxy.errors import BrokenStream, Fault, FaultKind
-from kproxy.outcome import Ending
-from kproxy.routing.plan import AttemptSpec
+from kproxy.errors import BrokenStream, DeadlineExceeded, Exhausted, Fault
+from kproxy.routing.chain import Chain
+from kproxy.routing.rescue import rescue_plan
+from kproxy.schema.receipt import Join
 from kproxy.transport.duplex import Broken, Expired
-from kproxy.upstream.attempt import Attempt
-from kproxy.upstream.execute import execute
-from kproxy.wire.events import Headers, ProtocolError
-from kproxy.wire.sse import EventReader
+from kproxy.upstream.race import carry_out
+from kproxy.wire.events import Headers
 
-__all__ = ["Relay", "answer_stream"]
+__all__ = ["answer_stream"]
 
 STREAM_HEADERS: Headers = [
     (b"content-type", b"text/event-stream"),
@@ -40,63 +36,28 @@ STREAM_HEADERS: Headers = [
     (b"x-accel-buffering", b"no"),  # a reverse proxy in front must not gather our events
 ]
 
-NO_STREAMS = frozenset({b"text/html", b"application/json"})
-"""Media types that are surely no event stream. Providers are not strict about the right one."""
-
-
-class Relay:
-    """Provider bytes to caller bytes, see `transport.duplex.Stage`."""
-
-    __slots__ = ("_body", "_exchange", "_flow", "clean", "finished")
-
-    def __init__(self, attempt: Attempt, flow: Flow, exchange: Exchange) -> None:
-        self._body = attempt.body
-        self._flow = flow
-        self._exchange = exchange
-        self.finished = False
-        self.clean = True  # the provider's framing held: its connection may be used again
-
-    def take(self, data: bytes) -> bytes:
-        """Raises Fault where the provider's bytes cannot go on as an answer."""
-        flow, body, exchange = self._flow, self._body, self._exchange
-        if not data:
-            return self.lost(None)
-        try:
-            payload = body.feed(data)
-        except ProtocolError as error:
-            return self.lost(error)
-        out = flow.take(payload)
-        if flow.state is FlowState.DONE or body.complete:
-            try:
-                out += flow.end()
-            except Fault:
-                flow.unsent = out
-                raise
-            self.finished = True
-            return exchange.frame(out) + exchange.ending
-        if out is payload and body.verbatim and not exchange.head.http_10:
-            return data
-        return exchange.frame(out)
-
-    def lost(self, error: ProtocolError | None) -> bytes:
-        """Nothing more can be read: a good end behind a finish reason, else a Fault.
-
-        `error` is what was wrong with the framing; None: the connection ended or broke.
-        """
-        self.clean = False
-        if self._flow.state is FlowState.OPEN:
-            if error is not None:
-                raise Fault(FaultKind.BAD_FRAMING, f"bad body: {error.message}") from error
-            try:
-                self._body.eof()
-            except ProtocolError as cut:
-                raise Fault(FaultKind.CLOSED_EARLY, "the stream was cut") from cut
-        self.finished = True
-        return self._exchange.frame(self._flow.end()) + self._exchange.ending
-
 
 async def answer_stream(job: Job) -> None:
     """Carry out the plan and relay the answer. Raises what the caller is to be told."""
+    chain = Chain(job.plan, job.chance)
+    rescuable = job.plan.rescue and (job.call.request.n or 1) == 1
+    transcript = Transcript() if rescuable else None
+    with _pulse(job):
+        won = await carry_out(
+            chain, job.deadline, Streaming(job, chain, job.call.fields, transcript)
+        )
+    while (fault := await _relay(job, won)) is not None:
+        rescued = None if transcript is None else await _rescue(job, won, fault, transcript)
+        if rescued is None:
+            await _break(job, fault)
+        else:
+            won = rescued
+    job.exchange.complete()
+
+
+@contextmanager
+def _pulse(job: Job) -> Iterator[None]:
+    """While attempts are made: a comment for a caller who has waited long, and again."""
     exchange, service = job.exchange, job.service
 
     def beat() -> None:
@@ -107,108 +68,91 @@ async def answer_stream(job: Job) -> None:
                 return  # the hub tells the connection by itself
             pulse.move(trio.current_time() + service.heartbeat)
 
-    async def begin(spec: AttemptSpec) -> "Committed":
-        return await commit(job, spec)
-
-    pulse = service.timers.call_at(exchange.arrived + service.heartbeat, beat)
+    pulse = service.timers.call_at(trio.current_time() + service.heartbeat, beat)
     try:
-        won = await execute(job.plan, job.deadline, begin)
+        yield
     finally:
         pulse.cancel()
-    with job.ending(won.attempt):
-        await relay(job, won)
+
+
+async def _relay(job: Job, won: Committed) -> Fault | None:
+    """Send what has gathered, then join the sockets until the answer has ended; or what broke it.
+
+    Raises Broken and Expired of the caller's side. What preceded the fault has been sent.
+    """
+    job.adopted = won.record
+    exchange, link = job.exchange, job.exchange.link
+    with won.record:
+        head = b""
+        if exchange.state is ExchangeState.WAITING:
+            head = exchange.start([*STREAM_HEADERS, *job.fields(won.attempt)])
+        await link.send_all(exchange.due() + head + won.first)
+        try:
+            rest = await _pump(job, won)
+        except Fault as fault:
+            won.record.fail(BrokenStream(fault))
+            if won.flow.unsent:
+                await link.send_all(exchange.frame(won.flow.unsent))
+            return fault
+        if rest:
+            await link.send_all(rest)
         if won.relay.clean:
             won.attempt.finish()
         else:
             won.attempt.close()
-    service.metrics.attempt(won.spec.model.provider, won.spec.model.id, Ending.COMPLETE)
+    return None
 
 
-class Committed:
-    """An attempt past its commit point, and the bytes that brought it there."""
-
-    __slots__ = ("attempt", "first", "flow", "relay", "spec")
-
-    def __init__(self, spec: AttemptSpec, attempt: Attempt, flow: Flow, relay: Relay) -> None:
-        self.spec = spec
-        self.attempt = attempt
-        self.flow = flow
-        self.relay = relay
-        self.first = b""
-
-
-async def commit(job: Job, spec: AttemptSpec) -> Committed:
-    """One attempt up to its first token. Raises Fault and Rejected, the attempt closed."""
-    attempt = await job.open(spec, stream=True)
-    with job.ending(attempt):
-        if attempt.content_type in NO_STREAMS:
-            raise Fault(FaultKind.BAD_BODY, "the answer is not an event stream")
-        limits, request = attempt.endpoint.limits, job.call.request
-
-        def extension(flow: Flow) -> bytes:
-            return job.extension(job.settle(attempt, spec, flow.usage, flow.text))
-
-        flow = Flow(
-            attempt.endpoint.dialect,
-            EventReader(limits.sse_line, limits.sse_event),
-            request.n or 1,
-            request.include_usage,
-            extension,
-        )
-        won = Committed(spec, attempt, flow, Relay(attempt, flow, job.exchange))
-        while not flow.committed:
-            won.first = won.relay.take(await attempt.next_piece())
-    now = trio.current_time()
-    attempt.times.first_token = now
-    provider, model = spec.model.provider, spec.model.id
-    job.service.metrics.first_token(provider, model, now - job.exchange.arrived)
-    return won
-
-
-async def relay(job: Job, won: Committed) -> None:
-    """Send the head and the first bytes, then join the sockets until the answer has ended.
-
-    Raises BrokenStream (after the error event's predecessors have been sent), and Broken and
-    Expired of the caller's side.
-    """
-    exchange, link = job.exchange, job.exchange.link
-    head = b""
-    if exchange.state is ExchangeState.WAITING:
-        head = exchange.start([*STREAM_HEADERS, *job.fields(won.attempt)])
-    await link.send_all(exchange.due() + head + won.first)
+async def _pump(job: Job, won: Committed) -> bytes:
+    """Until the answer is whole; what is still due then. Raises Fault, Broken, Expired."""
     source = won.attempt.link
+    if won.relay.finished:
+        return b""
     try:
-        if not won.relay.finished:
-            source.deadline = won.attempt.timing.total
-            await source.pump(link, won.relay, won.attempt.timing.gap)
-    except Fault as fault:
-        await _break(exchange, won.flow, fault)
+        source.deadline = won.attempt.timing.total
+        await source.pump(job.exchange.link, won.relay, won.attempt.timing.gap)
     except Broken as broken:
         if broken.link is not source:
             raise
-        await _lost(exchange, won)
+        return won.relay.lost(None)
     except Expired as late:
         if late.link is not source:
             raise
         if won.flow.state is FlowState.OPEN:
-            await _break(exchange, won.flow, won.attempt.silence())
-        await _lost(exchange, won)
-    exchange.complete()
+            raise won.attempt.silence() from late
+        return won.relay.lost(None)
+    return b""
 
 
-async def _lost(exchange: Exchange, won: Committed) -> None:
-    """The provider's connection broke or fell silent: a good end only behind a finish reason."""
+async def _rescue(
+    job: Job, broken: Committed, fault: Fault, transcript: Transcript
+) -> Committed | None:
+    """An attempt that goes on from what was shown, past its commit point; None: nobody can."""
+    spec, text = broken.record.spec, transcript.text()
+    tried = {f"{one.provider}/{one.model}" for one in job.outcomes}
+    plan = rescue_plan(job.plan, spec, fault, tried, len(job.outcomes))
+    if text is None or plan is None or broken.flow.state is not FlowState.OPEN:
+        return None
+    shown = job.shown
+    transcript.join(text, shown)
+    fields = continued(job.call.fields, text, shown.completion_tokens)
+    chain = Chain(plan, job.chance)
+    job.is_decided = False
+    runner = Streaming(job, chain, fields, transcript, rescuing=True)
     try:
-        rest = won.relay.lost(None)
-    except Fault as fault:
-        await _break(exchange, won.flow, fault)
-    else:
-        await exchange.link.send_all(rest)
+        with _pulse(job):
+            won = await carry_out(chain, job.deadline, runner)
+    except (Exhausted, DeadlineExceeded):
+        return None
+    model = won.record.spec.model
+    job.joins = (*job.joins, Join(len(text), model.id, model.provider))
+    return won
 
 
-async def _break(exchange: Exchange, flow: Flow, fault: Fault) -> None:
+async def _break(job: Job, fault: Fault) -> None:
     """Tell the caller that this answer stays incomplete. Raises BrokenStream."""
+    exchange = job.exchange
     exchange.abort()
     broken = BrokenStream(fault)
-    await exchange.link.send_all(exchange.frame(flow.unsent + error_event(broken)))
+    await exchange.link.send_all(exchange.due() + exchange.frame(error_event(broken)))
     raise broken from fault

@@ -1,31 +1,63 @@
 """An answer without a stream: nothing is committed until the provider's whole body is believed."""
 
+from typing import NamedTuple
+
 from kproxy.api.job import Job
+from kproxy.api.record import AttemptRecord
 from kproxy.dialect.base import ReplyFacts
 from kproxy.dialect.flow import splice, untag
 from kproxy.downstream.respond import JSON_TYPE, Answer
-from kproxy.outcome import Ending
+from kproxy.routing.chain import Chain
 from kproxy.routing.plan import AttemptSpec
-from kproxy.upstream.attempt import Attempt
-from kproxy.upstream.execute import execute
+from kproxy.upstream.race import carry_out
 
 __all__ = ["answer_whole"]
 
 
+class Replied(NamedTuple):
+    """A whole answer that is believed; its connection is still the record's."""
+
+    record: AttemptRecord
+    body: bytes
+    facts: ReplyFacts
+
+
+class Replying:
+    """Makes the attempts of one chain, see `upstream.race.Runner`."""
+
+    def __init__(self, job: Job, chain: Chain) -> None:
+        self._job = job
+        self._chain = chain
+        self.may_hedge = job.may_hedge
+        self.may_repeat = job.may_repeat
+
+    async def begin(self, spec: AttemptSpec) -> Replied:
+        """One attempt up to its whole answer. Raises Fault and Rejected, the attempt closed."""
+        record = self._job.admit(spec, self._chain)
+        with record:
+            await self._job.open(record, self._job.call.fields)
+            body = await record.attempt.read_whole()
+            facts = record.attempt.endpoint.dialect.read_reply(body)
+        return Replied(record, body, facts)
+
+    def decided(self, won: Replied | None) -> None:
+        """See `Runner`."""
+        self._job.decide(None if won is None else won.record)
+
+    def discard(self, won: Replied) -> None:
+        """Another answer was whole first, or the caller has left."""
+        won.record.give_up()
+
+
 async def answer_whole(job: Job) -> None:
     """Carry out the plan and send one JSON answer. Raises what the caller is to be told."""
-
-    async def begin(spec: AttemptSpec) -> tuple[AttemptSpec, Attempt, bytes, ReplyFacts]:
-        attempt = await job.open(spec, stream=False)
-        with job.ending(attempt):
-            body = await attempt.read_whole()
-            facts = attempt.endpoint.dialect.read_reply(body)
-        return spec, attempt, body, facts
-
-    spec, attempt, body, facts = await execute(job.plan, job.deadline, begin)
-    attempt.finish()
-    job.service.metrics.attempt(spec.model.provider, spec.model.id, Ending.COMPLETE)
-    settlement = job.settle(attempt, spec, facts.usage, facts.text)
+    chain = Chain(job.plan, job.chance)
+    won = await carry_out(chain, job.deadline, Replying(job, chain))
+    record, body, facts = won
+    job.adopted = record
+    record.attempt.finish()
+    record.complete(facts.usage, facts.text)
+    settlement = job.settle()
     body = splice(untag(body) if facts.tagged else body, job.extension(settlement))
-    headers = [JSON_TYPE, *job.fields(attempt), *job.money_fields(settlement)]
+    headers = [JSON_TYPE, *job.fields(record.attempt), *job.money_fields(settlement)]
     await job.exchange.respond(Answer(200, headers, body))

@@ -29,6 +29,7 @@ __all__ = [
     "Model",
     "Price",
     "Provider",
+    "RouteTimeouts",
     "Step",
     "load_packaged",
     "parse_catalog",
@@ -110,6 +111,15 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class RouteTimeouts:
+    """Seconds; None: as everywhere. See `[timeouts]`."""
+
+    total: float | None = None
+    first_token: float | None = None
+    gap: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """One model at one provider. None where a limit, a price or the precision is not known."""
 
@@ -123,6 +133,7 @@ class Model:
     quantization: Precision | None = None
     created: int = 0  # seconds since 1970; 0: not known
     enabled: bool = True
+    timeouts: RouteTimeouts = RouteTimeouts()
     price_date: str | None = None  # a day on which the price held, ISO 8601
     prefill: bool = False  # continues the assistant message that the request ends with
 

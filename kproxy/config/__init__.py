@@ -4,6 +4,7 @@ from kproxy.config.document import ConfigError
 from kproxy.config.load import Config, Overrides, find_data_dir, load
 from kproxy.config.model import (
     Address,
+    Attempts,
     Limits,
     ModelConfig,
     PriceConfig,
@@ -14,6 +15,7 @@ from kproxy.config.model import (
 
 __all__ = [
     "Address",
+    "Attempts",
     "Config",
     "ConfigError",
     "Limits",

@@ -6,7 +6,14 @@ What the file says wins over what the package knows; what neither says is unknow
 import dataclasses
 from collections.abc import Set as AbstractSet
 
-from kproxy.catalog.load import Capability, Catalog, Model, Price, Provider
+from kproxy.catalog.load import (
+    Capability,
+    Catalog,
+    Model,
+    Price,
+    Provider,
+    RouteTimeouts,
+)
 from kproxy.config.load import Config
 from kproxy.config.model import ModelConfig, PriceConfig, ProviderConfig
 
@@ -64,6 +71,7 @@ def _model(catalog: Catalog, row: ModelConfig, played: AbstractSet[str]) -> Mode
         enabled=row.enabled,
         price_date=known.price_date if row.price is None else None,
         prefill=known.prefill if row.prefill is None else row.prefill,
+        timeouts=RouteTimeouts(row.timeouts.total, row.timeouts.first_token, row.timeouts.gap),
     )
 
 

@@ -18,6 +18,7 @@ from kproxy.config.checks import check_address, check_api_key, check_model, chec
 from kproxy.config.document import ConfigError, Document, PlacedError, Steps
 from kproxy.config.model import (
     Address,
+    Attempts,
     FileConfig,
     Limits,
     ModelConfig,
@@ -59,6 +60,7 @@ class Config:
     catalog: Catalog  # of all providers: the packaged one, or the operator's own
     limits: Limits
     timeouts: Timeouts
+    attempts: Attempts
     half_close: bool  # answer a caller that has ended its sending side
     drain_timeout: float  # seconds
     reference_model: str
@@ -83,6 +85,7 @@ def load(overrides: Overrides, environ: Mapping[str, str]) -> Config:
             catalog=_catalog(environ, document, file.catalog.file),
             limits=file.limits,
             timeouts=_bounded(file.timeouts),
+            attempts=file.attempts,
             half_close=file.half_close,
             drain_timeout=file.drain_timeout,
             reference_model=file.reference_model,

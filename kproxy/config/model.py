@@ -5,7 +5,7 @@ are bytes and times are seconds, as plain numbers. The values of [limits] and of
 half of [timeouts] are those of reliability.md section 4.
 """
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -15,12 +15,14 @@ from kproxy.sim.params import SimParams
 
 __all__ = [
     "Address",
+    "Attempts",
     "CatalogConfig",
     "FileConfig",
     "Limits",
     "ModelConfig",
     "PriceConfig",
     "ProviderConfig",
+    "RouteTimeoutsConfig",
     "SimConfig",
     "Timeouts",
 ]
@@ -73,6 +75,14 @@ class PriceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     request: Usd | None = None
 
 
+class RouteTimeoutsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`timeouts` of one model row: instead of those in `[timeouts]`."""
+
+    total: Seconds | None = None
+    first_token: Seconds | None = None
+    gap: Seconds | None = None
+
+
 class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One row of `[[models]]`: a model at a provider. None: the catalog's fact, else unknown."""
 
@@ -84,6 +94,7 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     max_output_tokens: Count | None = None
     capabilities: tuple[str, ...] | None = None
     quantization: str | None = None
+    timeouts: RouteTimeoutsConfig = RouteTimeoutsConfig()
     prefill: bool | None = None  # continues the assistant message that a request ends with
     enabled: bool = True
 
@@ -141,6 +152,25 @@ class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     heartbeat: Seconds = 15.0  # contract section 3; under the 30 s of impatient middle boxes
 
 
+class Attempts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[attempts]`: when another provider is asked, and what that may cost (contract section 6)."""
+
+    # What a request gets that asks for nothing; one that states a latency is hedged.
+    strategy: Literal["single", "hedge", "race"] = "single"
+    # After the first attempt, of every kind together; the OpenAI client's own number.
+    retries: Annotated[int, Meta(ge=0, le=10)] = 2
+    beside: Annotated[int, Meta(ge=2, le=8)] = 2  # at one time, in a hedge or a race
+    rescue: bool = False  # two models' words are never joined unasked
+    hedge_share: Annotated[float, Meta(ge=0, le=1)] = 0.05  # of requests; The Tail at Scale: 2-5 %
+    hedge_floor_ms: Annotated[float, Meta(ge=1, le=60_000)] = 50.0  # under it, noise would hedge
+    hedge_samples: Annotated[int, Meta(ge=3, le=10_000)] = 20  # fewer have no 95th percentile
+    repeat_share: Annotated[float, Meta(ge=0, le=1)] = 0.2  # asking the same again; Finagle's share
+    breaker_failures: Annotated[int, Meta(ge=1, le=10_000)] = 3  # in a row; Linkerd: 7
+    breaker_rest: Seconds = 5.0  # then one probe; doubled with each that fails
+    breaker_longest_rest: Seconds = 60.0
+    credential_rest: Seconds = 30.0  # after a 401: somebody has to put in another key
+
+
 class SimConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[sim]`: how the simulated providers behave; `sim/params.py` says what each key means.
 
@@ -170,4 +200,5 @@ class FileConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     catalog: CatalogConfig = CatalogConfig()
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
+    attempts: Attempts = Attempts()
     sim: SimConfig = SimConfig()

@@ -32,16 +32,18 @@ standard they are none (WHATWG HTML, section 9.2.6), and OpenAI's clients fail o
 
 import enum
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
 from kproxy.dialect.base import ChunkFacts, Dialect
+from kproxy.dialect.transcript import Transcript
 from kproxy.errors import Fault, FaultKind
 from kproxy.schema.reply import ReplyUsage
 from kproxy.wire.events import ProtocolError
 from kproxy.wire.sse import Event, EventReader
 
-__all__ = ["DONE", "MAX_BEFORE_TOKEN", "Flow", "FlowState", "splice", "untag"]
+__all__ = ["DONE", "MAX_BEFORE_TOKEN", "Flow", "FlowState", "Wanted", "splice", "untag"]
 
 DONE = b"data: [DONE]\n\n"
 
@@ -57,31 +59,40 @@ class FlowState(enum.Enum):
     DONE = "done"
 
 
+class Wanted(NamedTuple):
+    """What the caller asked for: the request's `n`, and whether the usage chunk."""
+
+    choices: int
+    usage: bool
+
+
 class Flow:
     """The reader of one streamed answer.
 
-    `choices` is the request's `n`; `wants_usage` says whether the caller asked for the usage
-    chunk; `extension` makes the `x_kairosroute` object from the usage, once, when it is known.
+    `extension` makes the `x_kairosroute` object from the usage, once, when it is known.
+    `transcript` remembers what was said, where a broken stream may be continued by another one; of
+    that other one it makes the events fit what was said.
     """
 
     __slots__ = (
         "_choices", "_dialect", "_extension", "_finished", "_gathered", "_held", "_placed",
-        "_reader", "_wants_usage", "committed", "state", "text", "unsent", "usage",
+        "_reader", "_transcript", "_wants_usage", "committed", "state", "text", "unsent", "usage",
     )  # fmt: skip
 
     def __init__(
         self,
         dialect: Dialect,
         reader: EventReader,
-        choices: int,
-        wants_usage: bool,
+        wanted: Wanted,
         extension: Callable[["Flow"], bytes],
+        transcript: Transcript | None = None,
     ) -> None:
         self._dialect = dialect
         self._reader = reader
-        self._choices = choices
-        self._wants_usage = wants_usage
+        self._choices = wanted.choices
+        self._wants_usage = wanted.usage
         self._extension = extension
+        self._transcript = transcript
         self._finished: set[int] = set()  # choices that have ended, by index
         self._gathered = bytearray()  # events before the first token
         self._held: Event | None = None  # the chunk that may turn out to be the last
@@ -119,8 +130,12 @@ class Flow:
         if self.state is FlowState.OPEN:
             self.unsent = out
             raise Fault(FaultKind.CLOSED_EARLY, "the stream ended without a finish reason")
+        return out + self.finish()
+
+    def finish(self) -> bytes:
+        """Behind the finish reasons: nothing more is read, and this is still due to the caller."""
         self.state = FlowState.DONE
-        return out + self._release() + DONE
+        return self._release() + DONE
 
     def _events(self, events: list[Event]) -> bytes:
         parts: list[bytes] = []
@@ -149,6 +164,8 @@ class Flow:
         if facts.usage is not None:
             self.usage = facts.usage
         self.text += facts.text
+        if self._transcript is not None:
+            event = self._transcript.take(event)
         if self._held is None and self.committed and facts.plain:
             return event.raw
         return self._chunk(event, facts)

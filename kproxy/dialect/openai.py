@@ -6,6 +6,8 @@
 """
 
 from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -30,6 +32,13 @@ MAX_MESSAGE = 2_000
 
 CONTENT_STATUSES = frozenset({400, 413, 422})
 """A provider says with these that it is the caller's content (contract section 4)."""
+
+MOST_RETRY_AFTER = 3_600
+"""Seconds of a `Retry-After` that are believed; a longer one is taken for a mistake (R9)."""
+
+_LONGEST_SECONDS, _LONGEST_MS = 4, 7  # digits
+
+STATUS_FAULTS = MappingProxyType({404: FaultKind.NOT_FOUND, 429: FaultKind.RATE_LIMITED})
 
 
 class OpenAI:
@@ -106,8 +115,8 @@ class OpenAI:
             return rejection
         if status in (401, 403) or rejection is not None:
             return Fault(FaultKind.CREDENTIAL, f"HTTP {status}", status=status)
-        wait = retry_after(field(b"retry-after"))
-        kind = FaultKind.RATE_LIMITED if status == 429 else FaultKind.UNAVAILABLE
+        wait = retry_after(field)
+        kind = STATUS_FAULTS.get(status, FaultKind.UNAVAILABLE)
         return Fault(kind, f"HTTP {status}", status=status, retry_after=wait)
 
 
@@ -151,8 +160,32 @@ def _text(value: object) -> str | None:
     return value[:MAX_MESSAGE] if isinstance(value, str) and value else None
 
 
-def retry_after(value: bytes | None) -> float | None:
-    """Seconds of a `Retry-After` given as an integer from 0 to 3,600 (R9), else None."""
-    if value is None or not value.isdigit() or len(value) > 4 or int(value) > 3600:
+def retry_after(field: Callable[[bytes], bytes | None]) -> float | None:
+    """Seconds that the provider asks us to stay away, 0 to 3,600 (R9); else None.
+
+    `Retry-After` is an integer or a date (RFC 9110 section 10.2.3). A date is taken relative to
+    the answer's own `Date`, so that a clock that is wrong, ours or theirs, does not matter.
+    `retry-after-ms` is OpenAI's finer spelling of the same.
+    """
+    fine = field(b"retry-after-ms")
+    if fine is not None and fine.isdigit() and len(fine) <= _LONGEST_MS:
+        return _bounded(int(fine) / 1000)
+    value = field(b"retry-after")
+    if value is None:
         return None
-    return float(value)
+    if value.isdigit():
+        return _bounded(float(value)) if len(value) <= _LONGEST_SECONDS else None
+    until, now = _http_date(value), _http_date(field(b"date") or b"")
+    return None if until is None or now is None else _bounded(until - now)
+
+
+def _bounded(seconds: float) -> float | None:
+    return seconds if 0 <= seconds <= MOST_RETRY_AFTER else None
+
+
+def _http_date(value: bytes) -> float | None:
+    """Seconds since 1970 of an HTTP date; None for anything else."""
+    try:
+        return parsedate_to_datetime(value.decode("ascii")).timestamp()
+    except (ValueError, OverflowError):
+        return None

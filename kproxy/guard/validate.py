@@ -49,18 +49,9 @@ def _check_precision(request: ChatRequest) -> None:
 
 
 def _check_extension(request: ChatRequest) -> None:
-    extension = request.extension
-    unavailable = {
-        "strategy": extension.strategy in ("hedge", "race"),
-        "rescue": extension.rescue is True,
-        "heal": extension.heal is not None,
-    }
-    for name, asked in unavailable.items():
-        if asked:
-            param = f"x_kairosroute.{name}"
-            raise rejected_field(
-                param, f"This value of '{param}' is not available in this version."
-            )
+    if request.extension.heal is not None:
+        param = "x_kairosroute.heal"
+        raise rejected_field(param, f"'{param}' is not available in this version.")
 
 
 def _check_plugins(request: ChatRequest, *, paid: bool) -> None:

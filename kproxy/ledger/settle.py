@@ -5,13 +5,16 @@
 3. Savings are signed here and on the receipt, and floored at 0 in header and body.
 """
 
+from collections.abc import Iterable, Sequence
+
 import msgspec
 
 from kproxy.catalog.load import Price
 from kproxy.money import PER_MILLION, format_usd, round_half_up
 from kproxy.outcome import Usage
+from kproxy.schema.receipt import Join
 
-__all__ = ["Settlement", "cost", "extension_json", "savings"]
+__all__ = ["Settlement", "cost", "extension_json", "savings", "total_cost", "total_usage"]
 
 _quote = msgspec.json.Encoder().encode
 
@@ -49,11 +52,34 @@ def savings(usage: Usage, reference: Price | None, actual: int | None, *, pinned
     return 0 if there is None else there - actual
 
 
+def total_cost(costs: Iterable[int | None]) -> int | None:
+    """The sum; None where one of them is not known."""
+    total = 0
+    for amount in costs:
+        if amount is None:
+            return None
+        total += amount
+    return total
+
+
+def total_usage(parts: Sequence[Usage]) -> Usage:
+    """The sum of what the parts of one answer used; estimated where one of them is."""
+    if len(parts) == 1:
+        return parts[0]
+    return Usage(
+        prompt_tokens=sum(part.prompt_tokens for part in parts),
+        completion_tokens=sum(part.completion_tokens for part in parts),
+        cached_tokens=sum(part.cached_tokens for part in parts),
+        reasoning_tokens=sum(part.reasoning_tokens for part in parts),
+        estimated=any(part.estimated for part in parts),
+        cache_write_tokens=sum(part.cache_write_tokens for part in parts),
+    )
+
+
 class Settlement(msgspec.Struct, frozen=True):
     """What a caller is told about one answer. Amounts are nano-dollars."""
 
     provider: str  # display spelling
-    slug: str
     model: str  # the catalog's id
     cost: int | None  # None: the price is not known
     savings: int  # signed
@@ -62,6 +88,7 @@ class Settlement(msgspec.Struct, frozen=True):
     receipt_id: str
     attempts: int
     strategy: str
+    joins: tuple[Join, ...] = ()  # where a broken stream was continued
 
     @property
     def cost_usd(self) -> str | None:
@@ -87,6 +114,8 @@ def extension_json(settlement: Settlement, explain: bytes | None = None) -> byte
         (b"attempts", _quote(settlement.attempts)),
         (b"strategy", _quote(settlement.strategy)),
     ]
+    if settlement.joins:
+        members.append((b"rescued", _quote(settlement.joins)))
     if settlement.estimated:
         members.append((b"estimated", b"true"))
     if explain is not None:

@@ -22,28 +22,30 @@ import msgspec
 
 __all__ = ["Budget", "BudgetParams", "affordable"]
 
-_START = 1.0  # the first hedge need not be saved up for
-
 
 class BudgetParams(msgspec.Struct, frozen=True):
-    """In attempts: paid in per request, paid in per second, and the most that is kept.
+    """In attempts: paid in per request, paid in per second, the most that is kept, and the first.
 
-    Raises ValueError for what is no such number. 0.0 for both payments leaves one attempt for ever.
+    Raises ValueError for what is no such number. With nothing paid in and no `start`, no attempt is
+    allowed at all.
     """
 
     share: float = 0.05
     floor: float = 0.1
     reserve: float = 20.0
+    start: float = 1.0  # the first one need not be saved up for
 
     def __post_init__(self) -> None:
         if not (0 <= self.share < math.inf and 0 <= self.floor < math.inf):
             raise ValueError("a budget's share or floor is negative or no number")
         if not 1 <= self.reserve < math.inf:
             raise ValueError("a budget's reserve does not hold one attempt")
+        if not 0 <= self.start <= self.reserve:
+            raise ValueError("a budget starts with less than nothing or more than its reserve")
 
 
 class Budget:
-    """A token bucket that starts with one attempt. `now` is in seconds of a steady clock.
+    """A token bucket. `now` is in seconds of a steady clock.
 
     Over any stretch of time it lets through at most reserve + share x requests + floor x seconds.
     """
@@ -52,7 +54,7 @@ class Budget:
 
     def __init__(self, params: BudgetParams) -> None:
         self._params = params
-        self._tokens = _START
+        self._tokens = params.start
         self._at: float | None = None  # when time last paid in
 
     def deposit(self, now: float) -> None:

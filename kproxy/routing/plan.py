@@ -4,12 +4,16 @@ Frozen, and checked when it is made: whoever carries a plan out need not ask whe
 """
 
 import math
+from typing import Literal
 
 import msgspec
 
 from kproxy.catalog.load import Model
+from kproxy.schema.receipt import Candidate
 
-__all__ = ["AttemptSpec", "Candidate", "Plan", "Timeouts"]
+__all__ = ["AttemptPolicy", "AttemptSpec", "Plan", "Strategy", "Timeouts"]
+
+Strategy = Literal["single", "hedge", "race"]
 
 
 class Timeouts(msgspec.Struct, frozen=True):
@@ -24,40 +28,72 @@ class Timeouts(msgspec.Struct, frozen=True):
             raise ValueError("a timeout is not a positive number of seconds")
 
 
+class AttemptPolicy(msgspec.Struct, frozen=True):
+    """How attempts are made, as the operator wants it. Times in seconds.
+
+    `retries`: attempts after the first, of whatever kind (R9). `beside`: attempts at one time in a
+    hedge or a race. `hedge_floor`: the least patience of a hedge; below it the network's own noise
+    would start one. `hedge_samples`: first tokens seen before a percentile is believed.
+    """
+
+    timeouts: Timeouts
+    strategy: Strategy = "single"
+    retries: int = 2
+    beside: int = 2
+    rescue: bool = False
+    hedge_floor: float = 0.05
+    hedge_samples: int = 20
+
+
 class AttemptSpec(msgspec.Struct, frozen=True):
-    """One attempt. `est_cost` is in nano-dollars, None when the price is not known."""
+    """One attempt. `est_cost` is in nano-dollars, None when the price is not known.
+
+    `patience`: seconds without a first token after which the next attempt starts beside this one;
+    infinite in a fallback. `total`, `first_token` and `gap` are this attempt's timers, in seconds.
+    """
 
     model: Model
     est_cost: int | None
-
-
-class Candidate(msgspec.Struct, frozen=True):
-    """One line of the decision. `filtered_out_by` is the first constraint broken, if any."""
-
-    model_id: str
-    provider: str
-    est_cost: int | None
-    filtered_out_by: str | None
-    reasons: tuple[str, ...]
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """Attempts in order, and deadlines in seconds. Raises ValueError when it is not sound."""
-
-    attempts: tuple[AttemptSpec, ...]
     total: float
     first_token: float
     gap: float
-    strategy: str
+    patience: float = math.inf
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Attempts in order. Raises ValueError when it is not sound.
+
+    `total` is the whole request's deadline in seconds; `most` the attempts there may be in all,
+    `beside` at one time; `cost_cap` nano-dollars for the estimates of those that run at one time.
+    `hurried` says that the caller has shortened the timers: what they tell is no provider's fault.
+    """
+
+    attempts: tuple[AttemptSpec, ...]
+    total: float
+    strategy: Strategy = "single"
+    most: int = 3
+    beside: int = 1
+    rescue: bool = False
+    cost_cap: int | None = None
+    hurried: bool = False
     candidates: tuple[Candidate, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.attempts:
             raise ValueError("a plan without an attempt")
-        if not 0 < self.first_token <= self.total < math.inf:
-            raise ValueError("the first token's deadline is not within the total")
-        if not 0 < self.gap < math.inf:
-            raise ValueError("the gap is not a positive number of seconds")
-        keys = [attempt.model.key for attempt in self.attempts]
+        if not 0 < self.total < math.inf:
+            raise ValueError("the total is not a positive number of seconds")
+        if self.most < 1 or self.beside < 1:
+            raise ValueError("a plan that allows no attempt")
+        for spec in self.attempts:
+            if not 0 < spec.total <= self.total:
+                raise ValueError("an attempt's deadline is not within the total")
+            if not 0 < spec.first_token <= self.total:
+                raise ValueError("the first token's deadline is not within the total")
+            if not 0 < spec.gap < math.inf:
+                raise ValueError("the gap is not a positive number of seconds")
+            if not spec.patience >= 0:
+                raise ValueError("patience is negative")
+        keys = [spec.model.key for spec in self.attempts]
         if len(set(keys)) != len(keys):
             raise ValueError("a model is tried twice at one provider")

@@ -1,36 +1,55 @@
-"""A request, its estimated size and the catalog go in; a `Plan`, or `Rejected`, comes out.
+"""A request, its estimated size, the catalog and what is known of its routes go in; a `Plan`, or
+`Rejected`, comes out.
 
-1. Pure: the same arguments give the same plan. No clock, no chance, no statistics yet.
+1. Pure: the same arguments give the same plan. No clock, no chance; statistics are an argument.
 2. A pinned model that breaks a constraint is an error, never silently replaced.
-3. The order is the caller's, where `x_kairosroute.models` is given, else the cheapest estimate
-   first; what has no known price comes last.
+3. The order is the caller's, where `x_kairosroute.models` is given. Then come those that meet both
+   soft thresholds, then the cheapest estimate, then the healthiest; an unknown price comes last.
+4. An endpoint whose breaker is open, or that asked for time, is left out; where nothing else is
+   left, the answer is 503 and says when.
 """
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from types import MappingProxyType
 
 import msgspec
 
 from kproxy.catalog.load import ALL_CAPABILITIES, Catalog, Model
 from kproxy.errors import Rejected
+from kproxy.money import NANOS_PER_USD
 from kproxy.routing.constraints import COST_CAP, Violation, named, violations
 from kproxy.routing.estimate import DEFAULT_OUTPUT_TOKENS, estimate_cost
-from kproxy.routing.plan import AttemptSpec, Candidate, Plan, Timeouts
+from kproxy.routing.live import UNKNOWN, Live
+from kproxy.routing.plan import AttemptPolicy, AttemptSpec, Plan, Strategy, Timeouts
+from kproxy.routing.window import patience
 from kproxy.schema.chat import ChatRequest
+from kproxy.schema.receipt import Candidate
 
-__all__ = ["AUTO", "is_auto", "plan"]
+__all__ = ["AUTO", "POLICY_VERSION", "is_auto", "plan"]
+
+POLICY_VERSION = "1"
+"""Of the rules below; a receipt says which made its decision."""
 
 AUTO = frozenset(("auto", "kr-auto"))
+BREAKER = "breaker"
 
 _NAME_SHOWN = 256
 _PASSED = ("meets every constraint",)
 
 _REASONS_SHOWN = 5  # of a refusal; the whole decision is for `explain`
 
+Snapshot = Mapping[str, Live]
+"""What is known of each route, by `provider/id`, at one moment."""
+
 
 class _Judged(msgspec.Struct, frozen=True):
     model: Model
     est_cost: int | None
+    live: Live
     against: tuple[Violation, ...]
+    slow: str  # why it misses a soft threshold; empty: it does not
 
 
 def is_auto(model: str) -> bool:
@@ -38,22 +57,35 @@ def is_auto(model: str) -> bool:
     return model in AUTO
 
 
-def plan(request: ChatRequest, prompt_tokens: int, catalog: Catalog, timeouts: Timeouts) -> Plan:
-    """Decide. Raises `Rejected`: 404 unknown model, 400 no model left, 402 all above the cap."""
+def plan(
+    request: ChatRequest,
+    prompt_tokens: int,
+    catalog: Catalog,
+    policy: AttemptPolicy,
+    snapshot: Snapshot = MappingProxyType({}),
+) -> Plan:
+    """Decide. Raises `Rejected`: 404 unknown model, 400 no model left, 402 all above the cap, 503
+    all resting."""
     judged = [
-        _judge(request, prompt_tokens, catalog, model) for model in _candidates(request, catalog)
+        _judge(request, prompt_tokens, catalog, model, snapshot.get(model.key, UNKNOWN))
+        for model in _candidates(request, catalog)
     ]
     left = sorted((one for one in judged if not one.against), key=_order(request))
     if not left:
         raise _refusal(request, judged)
-    total, first_token = _deadlines(request, timeouts)
+    extension = request.extension
+    total = _seconds(extension.deadline_ms) or policy.timeouts.total
+    strategy = _strategy(request, policy) if len(left) > 1 else "single"
     filtered = [one for one in judged if one.against]
     return Plan(
-        attempts=tuple(AttemptSpec(one.model, one.est_cost) for one in left),
+        attempts=tuple(_spec(one, request, policy, strategy, total) for one in left),
         total=total,
-        first_token=first_token,
-        gap=timeouts.gap,
-        strategy="single",
+        strategy=strategy,
+        most=1 + policy.retries,
+        beside=1 if strategy == "single" else policy.beside,
+        rescue=policy.rescue if extension.rescue is None else extension.rescue,
+        cost_cap=_cost_cap(request),
+        hurried=_hurried(request, policy.timeouts),
         candidates=tuple(_candidate(one) for one in (*left, *filtered)),
     )
 
@@ -85,31 +117,112 @@ def _named_models(name: str, catalog: Catalog, param: str) -> tuple[Model, ...]:
     raise rejected
 
 
-def _judge(request: ChatRequest, prompt_tokens: int, catalog: Catalog, model: Model) -> _Judged:
+def _judge(
+    request: ChatRequest, prompt_tokens: int, catalog: Catalog, model: Model, live: Live
+) -> _Judged:
     output_tokens = (request.output_limit or DEFAULT_OUTPUT_TOKENS) * (request.n or 1)
     est_cost = estimate_cost(model.price, prompt_tokens, output_tokens)
-    return _Judged(model, est_cost, violations(request, model, catalog, prompt_tokens, est_cost))
+    against = violations(request, model, catalog, prompt_tokens, est_cost)
+    if not against and live.resting > 0:
+        against = (Violation(BREAKER, f"{live.why}, for {math.ceil(live.resting)} s"),)
+    return _Judged(model, est_cost, live, against, _slow(request, live))
 
 
-def _order(request: ChatRequest) -> Callable[[_Judged], tuple[int, bool, int, str, str]]:
+def _slow(request: ChatRequest, live: Live) -> str:
+    """Why this route misses a soft threshold (contract section 5); with few samples it meets them.
+
+    A stream is measured by its first token, a whole answer by its end.
+    """
+    latency, throughput = request.preferred_max_latency, request.preferred_min_throughput
+    if (latency is None and throughput is None) or not live.measured.sufficient:
+        return ""
+    seen = live.measured.first_token if request.stream else live.measured.total
+    if latency is not None and seen is not None and 1000 * seen.p75 > latency:
+        return f"P75 latency of {1000 * seen.p75:.0f} ms is above {latency:g}"
+    pace = live.measured.throughput_p50
+    if throughput is not None and pace is not None and pace < throughput:
+        return f"P50 throughput of {pace:.0f} tokens/s is below {throughput:g}"
+    return ""
+
+
+def _order(
+    request: ChatRequest,
+) -> Callable[[_Judged], tuple[int, bool, bool, int, float, str, str]]:
     listed = request.extension.models or ()
 
-    def key(one: _Judged) -> tuple[int, bool, int, str, str]:
+    def key(one: _Judged) -> tuple[int, bool, bool, int, float, str, str]:
         place = next((at for at, name in enumerate(listed) if named(one.model, name)), 0)
-        unknown = one.est_cost is None
-        return place, unknown, one.est_cost or 0, one.model.id, one.model.provider
+        cost, health = one.est_cost or 0, one.live.measured.error_rate
+        slow, unknown = bool(one.slow), one.est_cost is None
+        return place, slow, unknown, cost, health, one.model.id, one.model.provider
 
     return key
 
 
-def _deadlines(request: ChatRequest, timeouts: Timeouts) -> tuple[float, float]:
-    extension = request.extension
-    total, first_token = timeouts.total, timeouts.first_token
-    if extension.deadline_ms is not None:
-        total = extension.deadline_ms / 1000
-    if extension.first_token_ms is not None:
-        first_token = extension.first_token_ms / 1000
-    return total, min(first_token, total)
+def _seconds(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
+
+
+def _hurried(request: ChatRequest, timeouts: Timeouts) -> bool:
+    total, first = request.extension.deadline_ms, request.extension.first_token_ms
+    return (total is not None and total < 1000 * timeouts.total) or (
+        first is not None and first < 1000 * timeouts.first_token
+    )
+
+
+def _strategy(request: ChatRequest, policy: AttemptPolicy) -> Strategy:
+    """The caller's, else the operator's; whoever states a latency in a request wants it kept."""
+    asked = request.extension.strategy or "auto"
+    if asked != "auto":
+        return asked
+    if policy.strategy == "single" and _stated(request) < math.inf:
+        return "hedge"
+    return policy.strategy
+
+
+def _stated(request: ChatRequest) -> float:
+    """The latency that the request asks for, in seconds; infinite where it asks for none."""
+    wishes = [request.preferred_max_latency]
+    if request.stream:
+        wishes.append(request.extension.first_token_ms)
+    return min((wish / 1000 for wish in wishes if wish is not None), default=math.inf)
+
+
+def _spec(
+    one: _Judged, request: ChatRequest, policy: AttemptPolicy, strategy: Strategy, total: float
+) -> AttemptSpec:
+    """The attempt with its timers. A whole answer is silent until it is written: only the total
+    deadline binds it."""
+    own, usual = one.model.timeouts, policy.timeouts
+    first = total
+    if request.stream:
+        first = _seconds(request.extension.first_token_ms) or own.first_token or usual.first_token
+    return AttemptSpec(
+        model=one.model,
+        est_cost=one.est_cost,
+        total=min(total, own.total or total),
+        first_token=min(first, total),
+        gap=own.gap or usual.gap,
+        patience=_patience(one.live, request, policy, strategy),
+    )
+
+
+def _patience(live: Live, request: ChatRequest, policy: AttemptPolicy, strategy: Strategy) -> float:
+    """Contract section 6: the tail of what the route has shown, or half of what the caller states,
+    so that the second attempt still has as long as the first."""
+    if strategy != "hedge":
+        return 0.0 if strategy == "race" else math.inf
+    waits = _stated(request) / 2
+    seen = live.measured.first_token if request.stream else live.measured.total
+    samples = live.measured.first_token_samples if request.stream else live.measured.samples
+    if seen is not None and samples >= policy.hedge_samples:
+        waits = min(waits, patience(seen))
+    return max(waits, policy.hedge_floor)
+
+
+def _cost_cap(request: ChatRequest) -> int | None:
+    cap = request.extension.max_cost_usd
+    return None if cap is None else int(Decimal(str(cap)) * NANOS_PER_USD)
 
 
 def _candidate(one: _Judged) -> Candidate:
@@ -119,6 +232,8 @@ def _candidate(one: _Judged) -> Candidate:
         reasons = ("the price is not known",)
     else:
         reasons = _PASSED
+    if one.slow:
+        reasons += (one.slow,)
     return Candidate(
         model_id=one.model.id,
         provider=one.model.provider,
@@ -129,8 +244,12 @@ def _candidate(one: _Judged) -> Candidate:
 
 
 def _refusal(request: ChatRequest, judged: Iterable[_Judged]) -> Rejected:
-    """Why nothing is left: the cost cap, when something passed all the rest; else the others."""
+    """Why nothing is left: what rests, when that is all; then the cost cap, when something passed
+    all the rest; else the others."""
     filters = [(one.model, one.against[0]) for one in judged]
+    resting = [one for one in judged if one.against[0].constraint == BREAKER]
+    if resting:
+        return _unavailable(resting)
     capped = [(model, why) for model, why in filters if why.constraint == COST_CAP]
     if capped:
         return Rejected(
@@ -147,6 +266,15 @@ def _refusal(request: ChatRequest, judged: Iterable[_Judged]) -> Rejected:
         f"No model is left for '{request.model}' after {', '.join(names)}: {_listed(shown)}.",
         param=names[0] if len(names) == 1 else None,
     )
+
+
+def _unavailable(resting: list[_Judged]) -> Rejected:
+    listed = _listed([(one.model, one.against[0]) for one in resting])
+    message = f"All models are currently unavailable ({listed})."
+    rejected = Rejected(503, "all_models_unavailable", message)
+    wait = math.ceil(min(one.live.resting for one in resting))
+    rejected.headers = ((b"retry-after", b"%d" % max(1, wait)),)
+    return rejected
 
 
 def _listed(filters: list[tuple[Model, Violation]]) -> str:

@@ -102,6 +102,11 @@ class Output(msgspec.Struct, frozen=True):
         return sum(map(_written_bytes, self._written))
 
     @property
+    def is_text(self) -> bool:
+        """Whether nothing but text and thoughts stands here: no call, no refusal."""
+        return not any(map(_present, (self.tool_calls, self.function_call, self.refusal)))
+
+    @property
     def text(self) -> str:
         """The content when it is a string, else nothing."""
         raw = bytes(self.content)

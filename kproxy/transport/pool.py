@@ -38,6 +38,9 @@ __all__ = ["LINGER", "LINGER_BYTES", "Lease", "Pool", "PoolParams", "PoolStatist
 LINGER = 1.0
 """Seconds to wait for the rest of a body after the answer in it was complete."""
 
+CROWDED = 0.2
+"""The share of free slots under which a pool is crowded."""
+
 LINGER_BYTES = 65_536
 """Bytes to read of that rest; a terminator has 5, with trailers some hundred."""
 
@@ -113,6 +116,11 @@ class Pool:
         self._lingering: dict[Duplex, float] = {}
         self._reaper = timers.timer(self._reap)
         self._closed = False
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the gate is nearly shut: no time for attempts that are not needed."""
+        return self._gate.value <= CROWDED * self._params.limit
 
     async def acquire(self, deadline: float, *, fresh: bool = False) -> Lease:
         """A connection within the gate, idle or new (`fresh`: surely new).

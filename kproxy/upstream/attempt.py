@@ -65,13 +65,14 @@ class _Answer:
 class Attempt:
     """One request to one endpoint. Opened once; ended once by `finish` or `close`."""
 
-    __slots__ = ("_answer", "_lease", "endpoint", "model", "times", "timing")
+    __slots__ = ("_answer", "_lease", "endpoint", "model", "sent", "times", "timing")
 
     def __init__(self, endpoint: Endpoint, model: str, timing: Timing) -> None:
         self.endpoint = endpoint
         self.model = model
         self.timing = timing
         self.times = AttemptTimes(started=trio.current_time())
+        self.sent = False  # the provider has the whole request, and may be working on it
         self._lease: Lease | None = None
         self._answer: _Answer | None = None
 
@@ -128,7 +129,7 @@ class Attempt:
         try:
             with contextlib.suppress(Broken):
                 await link.send_all(request)
-                sent = True
+                sent = self.sent = True
             while (head := reader.next_head(b"POST")) is None:
                 data = await link.receive()
                 if not data:
@@ -203,8 +204,11 @@ class Attempt:
 
     def silence(self) -> Fault:
         """What a deadline that passed inside the answer means: the whole's, or a gap."""
-        if trio.current_time() >= self.timing.total:
+        now, timing = trio.current_time(), self.timing
+        if now >= timing.total:
             return Fault(FaultKind.TOTAL_TIMEOUT, "the answer did not end in time")
+        if now >= timing.first and self.times.first_token is None:
+            return Fault(FaultKind.FIRST_TOKEN_TIMEOUT, "no answer within its share of the time")
         return Fault(FaultKind.GAP_TIMEOUT, "silence inside the answer")
 
     async def next_piece(self) -> bytes:

@@ -38,7 +38,7 @@ async def test_a_stranger_is_refused_before_the_body_is_read(
     [
         ({"temperature": 3}, 400),
         ({"plugins": ["nope"]}, 400),
-        ({"x_kairosroute": {"strategy": "race"}}, 400),
+        ({"x_kairosroute": {"heal": "buffer"}}, 400),
         ({"model": "gpt-0"}, 404),
         ({"zdr": True}, 400),
         ({"x_kairosroute": {"max_cost_usd": 0}}, 402),

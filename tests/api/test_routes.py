@@ -19,6 +19,7 @@ def test_the_whole_surface() -> None:
         b"/v1/chat/completions": {b"POST"},
         b"/v1/models": {b"GET"},
         b"/v1/models/{id}": {b"GET"},
+        b"/v1/performance": {b"GET"},
         b"/livez": {b"GET"},
         b"/readyz": {b"GET"},
         b"/healthz": {b"GET"},

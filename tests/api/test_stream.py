@@ -7,43 +7,23 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.fakes.caller import Answer, chat, request
+from tests.fakes.caller import chat, request
 from tests.fakes.house import KEY, House, Talking, model
 from tests.fakes.raw_provider import LAST_CHUNK, framed, sse
-from tests.fakes.scripted import Act, head, ok
-
-HEAD = head(200, b"transfer-encoding: chunked", b"content-type: text/event-stream")
-USAGE = {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500}
-
-
-def chunk(delta: dict[str, Any], finish: str | None = None) -> str:
-    return json.dumps({"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
-
-
-ROLE, ONE, TWO = chunk({"role": "assistant"}), chunk({"content": "One"}), chunk({"content": "two"})
-STOP, LAST = chunk({}, "stop"), json.dumps({"choices": [], "usage": USAGE})
-
-
-def event(data: str) -> bytes:
-    return framed(sse(data)[0])
-
-
-END = event(STOP) + event(LAST) + event("[DONE]") + LAST_CHUNK
-GOOD = [(1.0, HEAD + event(ROLE)), (1.0, event(ONE)), (1.0, event(TWO)), (1.0, END)]
-
-
-def streamed(house: House, *, deaf: bool = False, **members: Any) -> Talking:
-    authorization = f"authorization: Bearer {KEY}"
-    body = chat(stream=True, **members)
-    data = request("POST", "/v1/chat/completions", authorization, body=body)
-    return Talking(house, data, deaf=deaf)
-
-
-async def listen(talking: Talking) -> Answer:
-    """Up to the end of the stream or of the connection."""
-    await talking.until(lambda: talking.ended or talking.raw.endswith(LAST_CHUNK))
-    await wait_all_tasks_blocked()
-    return talking.answer()
+from tests.fakes.scripted import Act, ok
+from tests.fakes.streams import (
+    END,
+    GOOD,
+    HEAD,
+    ONE,
+    ROLE,
+    STOP,
+    TWO,
+    USAGE,
+    event,
+    listen,
+    streamed,
+)
 
 
 async def test_the_head_leaves_with_the_first_token(
@@ -209,6 +189,7 @@ async def test_a_failure_behind_a_heartbeat_is_an_event(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     house = House(nursery, models=[model("cheap/m")], scripts={"cheap": [[[]]]}, heartbeat=4)
+    house.policy(retries=0)
     answer = await listen(streamed(house))
     assert (answer.status, answer.whole) == (200, False)
     assert answer.chunks[-1]["error"]["code"] == "all_models_unavailable"

@@ -6,6 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from kproxy.outcome import Ending
 from tests.fakes.caller import chat, request
 from tests.fakes.house import KEY, House, Talking, model
 from tests.fakes.scripted import Act, head, ok
@@ -79,14 +80,15 @@ async def test_the_next_provider_after_a_fault(
 async def test_a_body_that_is_no_answer(
     autojump_clock: MockClock, nursery: trio.Nursery, body: bytes
 ) -> None:
-    house = House(nursery, scripts={"cheap": [[[(0, ok(body))]]]})
+    house = House(nursery, scripts={"cheap": [[[(0, ok(body))]]]}).policy(retries=0)
     answer = await house.ask(model="cheap/m")
     assert (answer.status, answer.error["code"]) == (503, "all_models_unavailable")
     assert answer.error["message"].startswith("All models are currently unavailable (cheap/m: ")
     assert "the provider's words" not in answer.error["message"]
-    assert not house.metrics.registry.get_sample_value(
-        "kproxy_tokens_total", {"provider": "cheap", "model": "m", "type": "prompt"}
-    )
+    (attempt,) = house.receipts[0].attempts
+    assert attempt.ending is Ending.FAULT
+    assert attempt.usage is not None, "a 200: it may be billed"
+    assert attempt.usage.estimated
 
 
 async def test_an_unknown_price_is_no_cost(
@@ -116,11 +118,21 @@ async def test_the_deadline_of_the_request(
     house = House(nursery, scripts={"cheap": [[[(20, ok(REPLY))]]], "dear": [[GOOD]]})
     assert (await house.ask()).status == 200
     assert trio.current_time() == 20
-    house = House(nursery, scripts={"cheap": [[[(20, ok(REPLY))]]], "dear": [[GOOD]]})
-    answer = await house.ask(x_kairosroute={"deadline_ms": 5_000})
+    house = House(nursery, scripts={"cheap": [[[(20, ok(REPLY))]]]})
+    answer = await house.ask(model="cheap/m", x_kairosroute={"deadline_ms": 5_000})
     assert trio.current_time() == 25
     assert (answer.status, answer.error["code"]) == (504, "deadline_exceeded")
     assert house.at_rest()
+
+
+async def test_half_of_the_time_is_left_to_who_could_follow(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    house = House(nursery, scripts={"cheap": [[[(20, ok(REPLY))]]], "dear": [[GOOD]]})
+    answer = await house.ask(x_kairosroute={"deadline_ms": 5_000})
+    assert trio.current_time() == 3.5, "given up after 2.5, and a second for the other"
+    assert answer.headers["x-kairosroute-provider"] == "dear"
+    assert house.receipts[0].attempts[0].fault == "first_token_timeout"
 
 
 async def test_a_caller_that_leaves(autojump_clock: MockClock, nursery: trio.Nursery) -> None:

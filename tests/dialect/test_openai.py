@@ -152,7 +152,7 @@ def test_an_error_that_says_nothing_has_our_words(body: bytes) -> None:
     [
         (401, FaultKind.CREDENTIAL), (403, FaultKind.CREDENTIAL), (429, FaultKind.RATE_LIMITED),
         (204, FaultKind.UNAVAILABLE), (301, FaultKind.UNAVAILABLE), (307, FaultKind.UNAVAILABLE),
-        (404, FaultKind.UNAVAILABLE), (405, FaultKind.UNAVAILABLE), (408, FaultKind.UNAVAILABLE),
+        (404, FaultKind.NOT_FOUND), (405, FaultKind.UNAVAILABLE), (408, FaultKind.UNAVAILABLE),
         (500, FaultKind.UNAVAILABLE), (503, FaultKind.UNAVAILABLE), (529, FaultKind.UNAVAILABLE),
     ],
 )  # fmt: skip
@@ -185,7 +185,34 @@ def test_retry_after_is_heard(status: int) -> None:
     ],
 )  # fmt: skip
 def test_retry_after_is_a_small_integer_or_nothing(value: bytes | None, seconds: object) -> None:
-    assert retry_after(value) == seconds
+    assert retry_after({b"retry-after": value}.get) == seconds
+
+
+@pytest.mark.parametrize(
+    ("value", "date", "seconds"),
+    [
+        (b"Wed, 21 Oct 2026 07:28:30 GMT", b"Wed, 21 Oct 2026 07:28:00 GMT", 30.0),
+        (b"Wed, 21 Oct 2026 07:28:00 GMT", b"Wed, 21 Oct 2026 07:28:00 GMT", 0.0),
+        (b"Wed, 21 Oct 2026 07:27:00 GMT", b"Wed, 21 Oct 2026 07:28:00 GMT", None),
+        (b"Thu, 22 Oct 2026 07:28:00 GMT", b"Wed, 21 Oct 2026 07:28:00 GMT", None),
+        (b"Wed, 21 Oct 2026 07:28:00 GMT", b"soon", None),
+        (b"Wed, 21 Oct 2026 07:28:00 GMT", None, None),
+        (b"Wed, 99 Oct 2026 07:28:00 GMT", b"Wed, 21 Oct 2026 07:28:00 GMT", None),
+        (b"Wed, 21 Oct 99999999999 07:28:00 GMT", b"Wed, 21 Oct 2026 07:28:00 GMT", None),
+    ],
+)
+def test_a_date_is_taken_relative_to_the_answers_own(
+    value: bytes, date: bytes | None, seconds: object
+) -> None:
+    assert retry_after({b"retry-after": value, b"date": date}.get) == seconds
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [(b"1500", 1.5), (b"3600000", 3600.0), (b"3600001", None), (b"99999999", 7.0), (b"x", 7.0)],
+)
+def test_milliseconds_are_the_finer_word(value: bytes, seconds: object) -> None:
+    assert retry_after({b"retry-after-ms": value, b"retry-after": b"7"}.get) == seconds
 
 
 # --- whole answers

@@ -4,6 +4,7 @@ In: models with prices, a script for each provider. Out: `Answer` values and the
 the virtual clock. Everything between the two links is the real thing.
 """
 
+import dataclasses
 import http.client
 import io
 import math
@@ -11,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
+import msgspec
 import trio
 
 from kproxy.admission.keys import Account, KeyRecord, digest
@@ -21,8 +23,11 @@ from kproxy.api.service import Service
 from kproxy.catalog.load import Catalog, Model, Price, Provider
 from kproxy.dialect.openai import OpenAI
 from kproxy.downstream.connection import Connection, ConnectionParams
-from kproxy.routing.plan import Timeouts
+from kproxy.routing.budget import Budget, BudgetParams
+from kproxy.routing.live import HealthParams, Routes
+from kproxy.routing.plan import AttemptPolicy, Timeouts
 from kproxy.schema.jsonlimits import JsonLimits
+from kproxy.schema.receipt import Receipt
 from kproxy.telemetry.faultlog import FaultLog
 from kproxy.telemetry.metrics import Metrics
 from kproxy.transport.duplex import Broken
@@ -57,6 +62,9 @@ class House:
     models: Sequence[Model] = (model("cheap/m"), model("dear/m", DEAR))
     scripts: Mapping[str, Sequence[Sequence[Answer]]] = field(default_factory=dict)
     timeouts: Timeouts = TIMEOUTS
+    health: HealthParams = field(default_factory=HealthParams)
+    overloaded: bool = False
+    receipts: list[Receipt] = field(default_factory=list)
     heartbeat: float = 50
     unix_now: Callable[[], float] = lambda: 1_000.0
     record: KeyRecord = field(
@@ -83,7 +91,12 @@ class House:
             lookup=lambda found: self.record if found == self.record.digest else None,
             unix_now=self.unix_now,
             ready=lambda: self.ready,
-            timeouts=self.timeouts,
+            policy=AttemptPolicy(self.timeouts),
+            routes=Routes((one.key for one in self.models), self.health),
+            hedges=Budget(BudgetParams()),
+            repeats=Budget(BudgetParams(start=10.0)),
+            overloaded=lambda: self.overloaded,
+            record=self.receipts.append,
             heartbeat=self.heartbeat,
             json_limits=JsonLimits(),
             reference=DEAR,
@@ -92,6 +105,13 @@ class House:
             timers=self.timers,
         )
         self.router = Router(self.service)
+
+    def policy(self, **changes: Any) -> Self:
+        """The same house with another policy of attempts."""
+        changed = msgspec.structs.replace(self.service.policy, **changes)
+        self.service = dataclasses.replace(self.service, policy=changed)
+        self.router = Router(self.service)
+        return self
 
     async def ask(self, **fields: Any) -> Reply:
         """A chat request and its whole answer."""

@@ -6,7 +6,7 @@ In: names and fields. Out: event bytes; the caller's bytes, the state and the fa
 import json
 from typing import Any, NamedTuple
 
-from kproxy.dialect.flow import Flow, FlowState
+from kproxy.dialect.flow import Flow, FlowState, Wanted
 from kproxy.dialect.openai import OpenAI
 from kproxy.errors import Fault, FaultKind
 from kproxy.schema.reply import ReplyUsage
@@ -65,7 +65,7 @@ class Reading:
     def __init__(self, choices: int = 1, *, wants: bool = False, limit: int = 4096) -> None:
         self.seen: list[ReplyUsage | None] = []
         reader = EventReader(limit, 2 * limit)
-        self.flow = Flow(OpenAI(), reader, choices, wants, self._extension)
+        self.flow = Flow(OpenAI(), reader, Wanted(choices, wants), self._extension)
 
     def _extension(self, flow: Flow) -> bytes:
         self.seen.append(flow.usage)

@@ -21,7 +21,6 @@ PRO = PACKAGED.by_id("gemini-3.1-pro-preview")[0].price  # dearer above 200,000 
 DEEPSEEK = PACKAGED.by_id("deepseek-chat")[0].price
 DONE = Settlement(
     provider="DeepSeek",
-    slug="deepseek",
     model="deepseek-chat",
     cost=27_000,
     savings=423_000,

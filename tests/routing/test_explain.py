@@ -2,24 +2,20 @@
 
 import msgspec
 
-from kproxy.catalog.load import Model, Price
 from kproxy.routing.explain import explain_json
-from kproxy.routing.plan import AttemptSpec, Candidate, Plan
+from kproxy.schema.receipt import Candidate
+from tests.fakes.plans import plan_of, spec
 
 
 def test_the_whole_decision_is_shown_in_order() -> None:
-    cheap = Model("small", "acme", "small", Price.from_usd(1, 2))
-    plan = Plan(
-        attempts=(AttemptSpec(cheap, 1_500),),
-        total=10.0,
-        first_token=5.0,
-        gap=1.0,
-        strategy="single",
+    plan = plan_of(
+        spec("acme/small"),
         candidates=(
             Candidate("small", "acme", 1_500, None, ("meets every constraint",)),
             Candidate("large", "other", None, "zdr", ('no "zero" retention',)),
         ),
     )
+    assert msgspec.json.decode(explain_json(plan, b"[]"))["attempts"] == []
     assert msgspec.json.decode(explain_json(plan)) == {
         "strategy": "single",
         "chain": ["acme/small"],

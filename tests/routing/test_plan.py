@@ -5,12 +5,11 @@ import math
 import pytest
 from msgspec.structs import replace
 
-from kproxy.catalog.load import Model
-from kproxy.routing.plan import AttemptSpec, Plan, Timeouts
+from kproxy.routing.plan import Timeouts
+from tests.fakes.plans import plan_of, spec
 
-ONE = AttemptSpec(Model("m", "a", "m", None), None)
-OTHER = AttemptSpec(Model("m", "b", "m", None), 7)
-PLAN = Plan((ONE, OTHER), total=10.0, first_token=10.0, gap=1.0, strategy="single")
+ONE, OTHER = spec("a/m", total=10.0, first_token=10.0), spec("b/m", total=10.0, first_token=10.0)
+PLAN = plan_of(ONE, OTHER, total=10.0)
 
 
 @pytest.mark.parametrize(
@@ -19,26 +18,44 @@ PLAN = Plan((ONE, OTHER), total=10.0, first_token=10.0, gap=1.0, strategy="singl
         {"attempts": ()},
         {"attempts": (ONE, ONE)},
         {"attempts": (ONE, replace(ONE, est_cost=5))},
-        {"first_token": 0.0},
-        {"first_token": -1.0},
-        {"first_token": 10.1},
-        {"first_token": math.nan},
         {"total": math.inf},
         {"total": math.nan},
-        {"gap": 0.0},
-        {"gap": math.inf},
-        {"gap": math.nan},
+        {"total": 9.9},
+        {"most": 0},
+        {"beside": 0},
     ],
     ids=str,
 )
 def test_invariants(change: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"plan|deadline|gap|tried"):
+    with pytest.raises(ValueError, match=r"plan|deadline|total|tried"):
         replace(PLAN, **change)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"total": 0.0},
+        {"total": 10.1},
+        {"first_token": 0.0},
+        {"first_token": -1.0},
+        {"first_token": 10.1},
+        {"first_token": math.nan},
+        {"gap": 0.0},
+        {"gap": math.inf},
+        {"gap": math.nan},
+        {"patience": -1.0},
+        {"patience": math.nan},
+    ],
+    ids=str,
+)
+def test_invariants_of_an_attempt(change: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"deadline|gap|patience"):
+        replace(PLAN, attempts=(replace(ONE, **change),))
 
 
 def test_frozen() -> None:
     with pytest.raises(AttributeError, match="immutable"):
-        PLAN.gap = 2.0  # type: ignore[misc]
+        PLAN.total = 2.0  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, math.inf, math.nan])

@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kproxy.catalog.load import Catalog, Model, Price, Provider, load_packaged
+from kproxy.catalog.load import Catalog, Model, Price, Provider, RouteTimeouts, load_packaged
 from kproxy.errors import Rejected
 from kproxy.routing.constraints import violations
-from kproxy.routing.plan import Plan, Timeouts
+from kproxy.routing.plan import AttemptPolicy, Plan, Timeouts
 from kproxy.routing.planner import is_auto, plan
 from kproxy.schema.chat import ChatRequest, decode_chat
 from kproxy.schema.jsonlimits import JsonLimits
 
 PACKAGED = Catalog(load_packaged().providers, load_packaged().models[:5])  # the seed's
-TIMEOUTS = Timeouts(total=60.0, first_token=20.0, gap=5.0)
+POLICY = AttemptPolicy(Timeouts(total=60.0, first_token=20.0, gap=5.0))
 ACME = Provider("acme", "Acme", may_train=False, any_models=True)
 TOOLS = [{"type": "function", "function": {"name": "f"}}]
 IMAGE = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]
@@ -28,7 +28,7 @@ def request(model: str = "auto", **fields: object) -> ChatRequest:
 
 
 def decide(asked: ChatRequest, catalog: Catalog = PACKAGED, prompt_tokens: int = 100) -> Plan:
-    return plan(asked, prompt_tokens, catalog, TIMEOUTS)
+    return plan(asked, prompt_tokens, catalog, POLICY)
 
 
 def order(decided: Plan) -> list[str]:
@@ -52,8 +52,8 @@ def test_auto_is_the_cheapest_first(model: str) -> None:
         "anthropic/claude-sonnet-4-20250514",
     ]
     assert decided.attempts[0].est_cost == 100 * 280 + 256 * 420
-    assert decided.strategy == "single"
-    assert (decided.total, decided.first_token, decided.gap) == (60.0, 20.0, 5.0)
+    assert (decided.strategy, decided.total, decided.most) == ("single", 60.0, 3)
+    assert not decided.hurried
 
 
 @pytest.mark.parametrize(
@@ -222,8 +222,26 @@ def test_without_any_model() -> None:
     ids=str,
 )
 def test_deadlines(extension: dict[str, object], total: float, first_token: float) -> None:
-    decided = decide(request(x_kairosroute=extension))
-    assert (decided.total, decided.first_token, decided.gap) == (total, first_token, 5.0)
+    decided = decide(request(x_kairosroute=extension, stream=True))
+    timers = {(one.total, one.first_token, one.gap) for one in decided.attempts}
+    assert timers == {(total, first_token, 5.0)}
+    assert decided.total == total
+    hurried = total < 60.0 or extension.get("first_token_ms", 1e9) < 20_000
+    assert decided.hurried is hurried
+
+
+def test_a_whole_answer_has_its_total_alone() -> None:
+    decided = decide(request(x_kairosroute={"first_token_ms": 250}))
+    assert {(one.total, one.first_token) for one in decided.attempts} == {(60.0, 60.0)}
+
+
+def test_a_route_may_have_timers_of_its_own() -> None:
+    slow = Model("m", "acme", "m", None, timeouts=RouteTimeouts(50.0, 40.0, 30.0))
+    catalog = PACKAGED.with_models([slow], [ACME])
+    (only,) = decide(request("m", stream=True), catalog).attempts
+    assert (only.total, only.first_token, only.gap) == (50.0, 40.0, 30.0)
+    hasty = request("m", stream=True, x_kairosroute={"first_token_ms": 250})
+    assert decide(hasty, catalog).attempts[0].first_token == 0.25
 
 
 def test_candidates_tell_why() -> None:

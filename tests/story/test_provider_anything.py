@@ -29,6 +29,10 @@ from tests.fakes.server import Served, provider_config, serving, until
 pytestmark = pytest.mark.loopback
 
 MODEL = "acme/m"
+SETTINGS = (
+    "[timeouts]\nfirst_token = 5\ngap = 5\n"
+    "[attempts]\nretries = 0\nbreaker_failures = 10_000\n"  # each answer is heard, and once
+)
 
 
 def chunk(**fields: Any) -> str:
@@ -72,7 +76,7 @@ def provider() -> Iterator[Provider]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, provider: Provider) -> Iterator[Served]:
-    config = provider_config(acme=provider.base_url) + "[timeouts]\nfirst_token = 5\ngap = 5\n"
+    config = provider_config(acme=provider.base_url) + SETTINGS
     with serving(tmp_path_factory.mktemp("serve"), config) as server:
         yield server
 

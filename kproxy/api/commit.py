@@ -1,0 +1,170 @@
+"""One streamed attempt up to its commit point, and the step that carries its bytes from there.
+
+Problem: until the first token any attempt may be replaced, so nothing may be sent; from then on
+every chunk should cost one receive, one look and one send. And whatever happens, the caller must be
+able to tell a whole answer from a broken one.
+
+Our way: `Relay` is the provider's framing, the flow of events and the caller's framing in one
+synchronous step. Before the commit point it is fed by the attempt's own reads; after it the two
+sockets are joined by `pump`, and the step runs in the hub without a task switch. Bytes that need no
+change are forwarded as the very object that the socket gave us, chunk framing included.
+"""
+
+from collections.abc import Mapping
+
+from msgspec import Raw
+
+from kproxy.api.job import Job
+from kproxy.api.record import AttemptRecord
+from kproxy.dialect.flow import Flow, FlowState, Wanted
+from kproxy.dialect.transcript import Transcript
+from kproxy.downstream.exchange import Exchange
+from kproxy.errors import Fault, FaultKind, Rejected
+from kproxy.routing.chain import Chain
+from kproxy.routing.plan import AttemptSpec
+from kproxy.upstream.attempt import Attempt
+from kproxy.wire.events import ProtocolError
+from kproxy.wire.sse import EventReader
+
+__all__ = ["Committed", "Relay", "Streaming"]
+
+NO_STREAMS = frozenset({b"text/html", b"application/json"})
+"""Media types that are surely no event stream. Providers are not strict about the right one."""
+
+
+class Relay:
+    """Provider bytes to caller bytes, see `transport.duplex.Stage`."""
+
+    __slots__ = ("_body", "_exchange", "_flow", "clean", "finished")
+
+    def __init__(self, attempt: Attempt, flow: Flow, exchange: Exchange) -> None:
+        self._body = attempt.body
+        self._flow = flow
+        self._exchange = exchange
+        self.finished = False
+        self.clean = True  # the provider's framing held: its connection may be used again
+
+    def take(self, data: bytes) -> bytes:
+        """Raises Fault where the provider's bytes cannot go on as an answer."""
+        flow, body, exchange = self._flow, self._body, self._exchange
+        if not data:
+            return self.lost(None)
+        try:
+            payload = body.feed(data)
+        except ProtocolError as error:
+            return self.lost(error)
+        out = flow.take(payload)
+        if flow.state is FlowState.DONE or body.complete:
+            try:
+                out += flow.end()
+            except Fault:
+                flow.unsent = out
+                raise
+            self.finished = True
+            return exchange.frame(out) + exchange.ending
+        if out is payload and body.verbatim and not exchange.head.http_10:
+            return data
+        return exchange.frame(out)
+
+    def lost(self, error: ProtocolError | None) -> bytes:
+        """Nothing more can be read: a good end behind a finish reason, else a Fault.
+
+        `error` is what was wrong with the framing; None: the connection ended or broke.
+        """
+        self.clean = False
+        if self._flow.state is FlowState.OPEN:
+            if error is not None:
+                raise Fault(FaultKind.BAD_FRAMING, f"bad body: {error.message}") from error
+            try:
+                self._body.eof()
+            except ProtocolError as cut:
+                raise Fault(FaultKind.CLOSED_EARLY, "the stream was cut") from cut
+        self.finished = True
+        return self._exchange.frame(self._flow.end()) + self._exchange.ending
+
+
+class Committed:
+    """An attempt past its commit point, and the bytes that brought it there."""
+
+    __slots__ = ("first", "flow", "record", "relay")
+
+    def __init__(self, record: AttemptRecord, flow: Flow, relay: Relay) -> None:
+        self.record = record
+        self.flow = flow
+        self.relay = relay
+        self.first = b""
+
+    @property
+    def attempt(self) -> Attempt:
+        """The open attempt."""
+        return self.record.attempt
+
+
+class Streaming:
+    """Makes the streamed attempts of one chain, see `upstream.race.Runner`.
+
+    `fields` are the members of the request. `transcript` is the answer's so far, where it may be
+    or is being rescued; `rescuing` says the second.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        chain: Chain,
+        fields: Mapping[str, Raw],
+        transcript: Transcript | None = None,
+        *,
+        rescuing: bool = False,
+    ) -> None:
+        self._job = job
+        self._chain = chain
+        self._fields = fields
+        self._transcript = transcript
+        self._rescuing = rescuing
+        self.may_hedge = job.may_hedge
+        self.may_repeat = job.may_repeat
+
+    async def begin(self, spec: AttemptSpec) -> Committed:
+        """One attempt up to its first token. Raises Fault and Rejected, the attempt closed."""
+        record = self._job.admit(spec, self._chain)
+        with record:
+            try:
+                await self._job.open(record, self._fields)
+            except Rejected as refusal:
+                if not self._rescuing:
+                    raise
+                # What it refuses is our prefill: the caller's own messages were taken before.
+                raise Fault(FaultKind.NO_PREFILL, "it does not go on from a prefill") from refusal
+            won = self._committed(record)
+            while not won.flow.committed:
+                won.first = won.relay.take(await record.attempt.next_piece())
+        record.note_first_token()
+        return won
+
+    def decided(self, won: Committed | None) -> None:
+        """See `Runner`."""
+        self._job.decide(None if won is None else won.record)
+
+    def discard(self, won: Committed) -> None:
+        """Another attempt was first, or the caller has left."""
+        won.record.give_up()
+
+    def _committed(self, record: AttemptRecord) -> Committed:
+        attempt, job = record.attempt, self._job
+        if attempt.content_type in NO_STREAMS:
+            raise Fault(FaultKind.BAD_BODY, "the answer is not an event stream")
+        limits, request = attempt.endpoint.limits, job.call.request
+
+        def extension(flow: Flow) -> bytes:
+            record.complete(flow.usage, flow.text)
+            return job.extension(job.settle())
+
+        flow = Flow(
+            attempt.endpoint.dialect,
+            EventReader(limits.sse_line, limits.sse_event),
+            Wanted(request.n or 1, request.include_usage),
+            extension,
+            self._transcript,
+        )
+        record.flow = flow
+        return Committed(record, flow, Relay(attempt, flow, job.exchange))

@@ -1,0 +1,34 @@
+"""How late the event loop is: a clock in, the seconds by which one wake-up came too late out.
+
+A loop that is late has more to do than it can. It is the earliest sign of overload that a process
+has of itself, and it costs four wake-ups a second.
+"""
+
+from typing import NoReturn
+
+import trio
+
+__all__ = ["LoopLag"]
+
+PERIOD = 0.25  # seconds between two looks
+
+LATE = 0.05
+"""Seconds of lag from which no work is started that need not be: a hedge at P95 would not win."""
+
+
+class LoopLag:
+    """The last wake-up's lateness. `run` must be running."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    async def run(self) -> NoReturn:
+        """Look again and again; ends by cancellation."""
+        while True:
+            due = trio.current_time() + PERIOD
+            await trio.sleep_until(due)
+            self.seconds = trio.current_time() - due
+
+    def overloaded(self) -> bool:
+        """Whether the loop is too late for work that can be left out."""
+        return self.seconds > LATE
