@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["BenchError", "Server", "Usage", "free_ports"]
+__all__ = ["BenchError", "Server", "Usage", "cpu_seconds", "free_ports"]
 
 TICK = os.sysconf("SC_CLK_TCK")
 STOP_SECONDS = 10.0
@@ -64,6 +64,12 @@ def _tree(root: int) -> list[int]:
     for pid in found:
         found += [child for child, parent in parents.items() if parent == pid]
     return found
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU of all threads that run now of one process, finer than the ticks of `Usage`."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
 class Server:
