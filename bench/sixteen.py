@@ -189,7 +189,7 @@ SIXTEEN = (
     ),
     Scenario(
         "prefill", "cut, the fallback refuses prefill", "once=cut=40", "no-prefill",
-        stream=Whole(joined=40), kinds=("closed_early",),
+        stream=Whole(joined=40), kinds=("closed_early", "no_prefill"),
     ),
     Scenario(
         # Five good seconds, 25 dead ones. Going elsewhere each time is not enough: a quarter of

@@ -83,7 +83,7 @@ def plan(
         strategy=strategy,
         most=1 + policy.retries,
         beside=1 if strategy == "single" else policy.beside,
-        rescue=policy.rescue if extension.rescue is None else extension.rescue,
+        rescue=_rescue(request, policy),
         cost_cap=_cost_cap(request),
         hurried=_hurried(request, policy.timeouts),
         candidates=tuple(_candidate(one) for one in (*left, *filtered)),
@@ -192,7 +192,7 @@ def _spec(
     one: _Judged, request: ChatRequest, policy: AttemptPolicy, strategy: Strategy, total: float
 ) -> AttemptSpec:
     """The attempt with its timers. A whole answer is silent until it is written: only the total
-    deadline binds it."""
+    deadline binds it. Where a stream may be rescued, a silence leaves time for who goes on."""
     own, usual = one.model.timeouts, policy.timeouts
     first = total
     if request.stream:
@@ -202,7 +202,7 @@ def _spec(
         est_cost=one.est_cost,
         total=min(total, own.total or total),
         first_token=min(first, total),
-        gap=own.gap or usual.gap,
+        gap=min(own.gap or usual.gap, total / 4 if _rescue(request, policy) else math.inf),
         patience=_patience(one.live, request, policy, strategy),
     )
 
@@ -218,6 +218,11 @@ def _patience(live: Live, request: ChatRequest, policy: AttemptPolicy, strategy:
     if seen is not None and samples >= policy.hedge_samples:
         waits = min(waits, patience(seen))
     return max(waits, policy.hedge_floor)
+
+
+def _rescue(request: ChatRequest, policy: AttemptPolicy) -> bool:
+    asked = request.extension.rescue
+    return bool(request.stream) and (policy.rescue if asked is None else asked)
 
 
 def _cost_cap(request: ChatRequest) -> int | None:
