@@ -31,7 +31,7 @@ pytestmark = pytest.mark.loopback
 MODEL = "acme/m"
 SETTINGS = (
     "[timeouts]\nfirst_token = 5\ngap = 5\n"
-    "[attempts]\nretries = 0\nbreaker_failures = 10_000\n"  # each answer is heard, and once
+    "[attempts]\nretries = 0\nbreaker_failures = 10_000\ncredential_rest = 0.001\n"
 )
 
 
