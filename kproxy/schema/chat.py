@@ -8,17 +8,16 @@
 4. Where OpenAI accepts null, null is accepted. Unknown fields, roles and part types pass.
 """
 
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Raw
 
-from kproxy.errors import Rejected, rejected_field
-from kproxy.schema.jsonlimits import JsonLimits, check
+from kproxy.errors import rejected_field
+from kproxy.schema.body import decode_fields, decode_typed
+from kproxy.schema.jsonlimits import JsonLimits
 
 __all__ = [
     "PRECISION_RANK",
@@ -35,10 +34,7 @@ __all__ = [
     "decode_chat",
 ]
 
-_T = TypeVar("_T")
-
 _MODEL_LENGTH = 256  # longest known upstream names are under 100
-_MESSAGE_LENGTH = 400  # of our own error text: a caller's value is quoted, never echoed whole
 
 # The contract bounds neither; a count must stay an SQLite integer, a deadline a usable time.
 _MOST_TOKENS = 2**31 - 1
@@ -203,54 +199,19 @@ class ChatCall:
         )
 
 
-_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_request = msgspec.json.Decoder(ChatRequest).decode
-_decode_name = msgspec.json.Decoder(str).decode
-
-_NAME = re.compile(rb'[ \t\n\r]*+"([^"\\]*+(?:\\.[^"\\]*+)*+)"[ \t\n\r]*+:[ \t\n\r]*+', re.DOTALL)
-_NEXT = re.compile(rb"[ \t\n\r]*+([,}])")
 
 
 def decode_chat(body: bytes, limits: JsonLimits) -> ChatCall:
     """Read a whole body. Raises `Rejected` 400, with `param` where one field is at fault."""
-    if not body.strip():
-        raise _malformed("it is empty")
-    check(body, limits)
-    try:
-        if not body.isascii():
-            body.decode()  # skipped values are not checked for UTF-8 by the parser
-    except UnicodeDecodeError as error:
-        raise _malformed(f"it is not UTF-8 (byte {error.start})") from None
-    try:
-        fields = _parse(_decode_fields, body)
-    except msgspec.ValidationError:
-        raise _malformed("expected an object") from None
-    _refuse_repeated(body, fields)
-    try:
-        request = _parse(_decode_request, body)
-    except msgspec.ValidationError as error:
-        raise _wrong_field(str(error)) from None
+    fields = decode_fields(body, limits)
+    request = decode_typed(body, _decode_request)
     if len(request.messages) > limits.messages:
         raise rejected_field(
             "messages", f"Invalid 'messages': expected at most {limits.messages} items."
         )
     _check_model(request.model)
     return ChatCall(request, fields)
-
-
-def _parse(decode: Callable[[bytes], _T], body: bytes) -> _T:
-    """Raises msgspec.ValidationError for wrong types, `Rejected` for what is no JSON."""
-    try:
-        return decode(body)
-    except msgspec.ValidationError:
-        raise
-    except RecursionError:
-        raise _malformed("it is nested too deep") from None
-    except msgspec.DecodeError as error:
-        text = str(error).removeprefix("JSON is malformed: ")
-        cut = text.startswith("Input data was truncated")  # also said of some lone surrogates
-        reason = "it ends too early, or has a lone surrogate" if cut else text
-        raise _malformed(reason) from None
 
 
 def _check_model(model: str) -> None:
@@ -262,72 +223,3 @@ def _check_model(model: str) -> None:
         )
     if not model.isprintable():
         raise rejected_field("model", "Invalid 'model': expected printable characters only.")
-
-
-def _refuse_repeated(body: bytes, fields: dict[str, Raw]) -> None:
-    """Raise when a top-level name stands twice, in whatever spelling.
-
-    A dict keeps the place of a name's first value and the bytes of its last. So if every name is
-    there once, the body is the dict's items in order; at the first that differs, one is repeated.
-    """
-    position = body.index(b"{") + 1
-    following = b"}"
-    for name, value in fields.items():
-        match = _NAME.match(body, position)
-        if match is None:  # pragma: no cover - the parser has read a name here
-            raise _malformed("a name is missing")
-        key = match[1]
-        spelled = _decode_name(b'"%b"' % key) if b"\\" in key else key.decode()
-        if spelled != name:
-            raise _repeated(spelled)
-        position = match.end()
-        raw = bytes(value)
-        after = _NEXT.match(body, position + len(raw))
-        if after is None or not body.startswith(raw, position):
-            raise _repeated(name)
-        position, following = after.end(), after[1]
-    if following == b",":
-        match = _NAME.match(body, position)
-        raise _repeated(_decode_name(b'"%b"' % match[1]) if match else "")
-
-
-def _repeated(name: str) -> Rejected:
-    shown = name[:_MODEL_LENGTH]
-    return rejected_field(shown, f"The field '{shown}' is given more than once.")
-
-
-def _malformed(what: str) -> Rejected:
-    return Rejected(400, "invalid_request_error", f"The request body is not valid JSON: {what}.")
-
-
-_TYPE_WORDS = MappingProxyType(
-    {
-        "str": "string",
-        "int": "integer",
-        "float": "number",
-        "bool": "boolean",
-    }
-)
-_QUOTED_TYPE = re.compile(r"`([a-z |]+)`")
-_FIELD_ERROR = re.compile(r"Object (missing required|contains unknown) field `(.*)`", re.DOTALL)
-
-
-def _wrong_field(text: str) -> Rejected:
-    """The parser's complaint (`Expected ..., got ... - at `$.a[0]``) as OpenAI words it."""
-    what, found, path = text.rpartition(" - at `")
-    if not found:
-        what, path = text, ""
-    param = path.removesuffix("`").removeprefix("$").removeprefix(".")
-    about = _FIELD_ERROR.fullmatch(what)
-    if about is not None:
-        name = about[2][:_MODEL_LENGTH]
-        param = f"{param}.{name}" if param else name
-        word = "Missing required" if about[1].startswith("missing") else "Unknown"
-        return rejected_field(param, f"{word} field '{param}'.")
-    what = _QUOTED_TYPE.sub(_plain_type, what)
-    what = what[:1].lower() + what[1:_MESSAGE_LENGTH]
-    return rejected_field(param, f"Invalid '{param}': {what}.")
-
-
-def _plain_type(match: re.Match[str]) -> str:
-    return " or ".join(_TYPE_WORDS.get(word, word) for word in match[1].split(" | "))
