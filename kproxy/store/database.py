@@ -12,13 +12,14 @@ One `Database` is one connection. It may be used from any thread, one at a time,
 fork: a worker process opens its own.
 """
 
+import errno
 import fcntl
 import os
 import re
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -112,8 +113,7 @@ def open_database(directory: Path) -> Database:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with file_lock(directory / _LOCK_NAME):
-            # SQLite gives the -wal and -shm files the mode of this one.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            _make(path)
             connection = _connect(path)
     except OSError as error:
         reason = error.strerror or type(error).__name__
@@ -147,6 +147,18 @@ def file_lock(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _make(path: Path) -> None:
+    """An empty file of mode 0600 where there is none; SQLite gives -wal and -shm the same mode.
+
+    One that is there is not even opened: to close a descriptor of a file gives up every POSIX lock
+    that this process has on it, another connection's too (SQLite, How To Corrupt, section 2.2).
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _connect(path: Path) -> sqlite3.Connection:

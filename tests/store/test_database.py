@@ -263,3 +263,30 @@ def test_processes_that_start_together_migrate_once(tmp_path):
     for process in started:
         out, err = process.communicate()
         assert (out.strip(), err, process.returncode) == (b"%d 0" % len(migrations()), b"", 0)
+
+
+_WRITE = """
+import sys
+from pathlib import Path
+from kproxy.store.database import open_database
+found = open_database(Path(sys.argv[1]))
+found.execute("INSERT INTO account VALUES (?, ?, 'free', 0)", (sys.argv[2], sys.argv[2]))
+found.close()
+"""
+
+
+def test_a_second_connection_of_one_process_leaves_the_first_its_locks(tmp_path):
+    """Without them another process takes itself for the last one, and deletes the log in use."""
+    first = open_database(tmp_path)
+    second = open_database(tmp_path)
+    for number in ("1", "2"):
+        subprocess.run([sys.executable, "-c", _WRITE, str(tmp_path), number], check=True)
+        assert (tmp_path / "kproxy.db-wal").exists()
+        for found in (first, second):
+            assert found.query("SELECT count(*) FROM account") == [(int(number),)]
+    second.close()
+    first.execute("INSERT INTO account VALUES ('3', '3', 'free', 0)")
+    first.close()
+    third = open_database(tmp_path)
+    assert third.query("SELECT count(*) FROM account") == [(3,)]
+    third.close()
