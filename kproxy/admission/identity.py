@@ -5,11 +5,12 @@ looked at, so it is one pass over the fields, one SHA-256 and one look-up.
 """
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
-from kproxy.admission.keys import Account, KeyRecord, digest
+from kproxy.admission.guardrails import NO_GUARDRAILS, Guardrails
+from kproxy.admission.keys import NO_PROVIDER_KEYS, Account, KeyRecord, Secret, digest
 from kproxy.admission.tiers import TIERS, Tier
 from kproxy.errors import Rejected
 from kproxy.wire.events import Headers
@@ -25,14 +26,18 @@ _CHALLENGE = ((b"www-authenticate", b'Bearer realm="kproxy"'),)  # RFC 9110 sect
 class Caller(msgspec.Struct, frozen=True):
     """Who is calling, for as long as the request lasts.
 
-    A msgspec struct, because a frozen dataclass of four fields costs five times as much to make
-    and this one is made on every request.
+    `provider_keys` are the caller's own, by slug; a provider that is `locked` has one that cannot
+    be opened, and is closed to this caller. A msgspec struct, because a frozen dataclass of four
+    fields costs five times as much to make and this one is made on every request.
     """
 
     account: Account
     key_id: str
     tier: Tier
     paid: bool
+    guardrails: Guardrails = NO_GUARDRAILS
+    provider_keys: Mapping[str, Secret] = NO_PROVIDER_KEYS
+    locked: frozenset[str] = frozenset()
 
 
 def bearer(headers: Headers) -> bytes | None:
@@ -81,7 +86,15 @@ def identify(
     if record.expires_at is not None and now >= record.expires_at:
         raise _rejected("Incorrect API key provided: this key has expired.")
     tier = TIERS[record.account.tier]
-    return Caller(record.account, record.key_id, tier, tier.paid)
+    return Caller(
+        record.account,
+        record.key_id,
+        tier,
+        tier.paid,
+        record.guardrails,
+        record.provider_keys,
+        record.locked,
+    )
 
 
 def _rejected(message: str) -> Rejected:

@@ -8,13 +8,20 @@
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from kproxy.admission.guardrails import NO_GUARDRAILS, Guardrails
 
 __all__ = [
     "KEY_PREFIX",
+    "NO_PROVIDER_KEYS",
     "Account",
     "KeyRecord",
     "Secret",
+    "check_expiry",
+    "check_name",
     "digest",
     "format_key",
     "key_id",
@@ -25,6 +32,8 @@ KEY_PREFIX = "kr-"  # the seed's spelling; lets secret scanners know a key when 
 _MIN_ENTROPY = 24  # bytes: 32 characters and 192 bits, above the 160 of reliability.md R14
 _MIN_ID_ENTROPY = 8  # bytes: an identifier is public, it only has to be unique
 _SHOWN = len(KEY_PREFIX) + 5  # 30 of at least 192 bits: tells keys apart, helps nobody guess
+_NAME_LIMIT = 200  # characters: a name is for people
+_EXPIRY_LIMIT = 100 * 366 * 86_400  # seconds: a century; more is a mistake of unit
 
 
 class Secret:
@@ -52,6 +61,10 @@ class Secret:
         raise TypeError("a secret is not pickled")
 
 
+NO_PROVIDER_KEYS: Mapping[str, Secret] = MappingProxyType({})
+"""Of a key whose requests go out with the operator's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """Who owns keys. `tier` is a name of `tiers.TIERS`; `created_at` is Unix seconds."""
@@ -64,7 +77,12 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """What kproxy knows of a key: everything but the key. Times are Unix seconds."""
+    """What kproxy knows of a key: everything but the key. Times are Unix seconds.
+
+    `provider_keys` are the caller's own, by slug. `locked` are the providers whose own key is
+    stored and was not opened: a listing opens none, and a server cannot without its seal key. Such
+    a provider is closed to the key, for the operator's would be used against the caller's word.
+    """
 
     account: Account
     key_id: str
@@ -74,6 +92,15 @@ class KeyRecord:
     created_at: int
     expires_at: int | None = None  # None: never
     revoked: bool = False
+    last_used_at: int | None = None  # as stored, so some seconds late; None: never
+    guardrails: Guardrails = NO_GUARDRAILS
+    provider_keys: Mapping[str, Secret] = field(default_factory=lambda: NO_PROVIDER_KEYS)
+    locked: frozenset[str] = frozenset()
+
+    @property
+    def own_providers(self) -> frozenset[str]:
+        """The providers for which the key has a provider key of its own."""
+        return self.locked.union(self.provider_keys)
 
 
 def format_key(entropy: bytes) -> str:
@@ -102,6 +129,22 @@ def digest(secret: bytes) -> bytes:
 def prefix(secret: str) -> str:
     """The beginning of a key that may be shown in a listing (contract section 11)."""
     return secret[:_SHOWN]
+
+
+def check_name(name: str) -> None:
+    """Pass a name of a key or an account, or raise ValueError that says what one is.
+
+    Names stand in listings and logs: no line breaks, no terminal sequences (reliability.md R10),
+    and no lone surrogates, which SQLite cannot store.
+    """
+    if not name.strip() or len(name) > _NAME_LIMIT or not name.isprintable():
+        raise ValueError(f"1 to {_NAME_LIMIT} printable characters")
+
+
+def check_expiry(seconds: int) -> None:
+    """Pass a key's seconds to live, or raise ValueError that says how many there may be."""
+    if not 0 < seconds <= _EXPIRY_LIMIT:
+        raise ValueError(f"1 to {_EXPIRY_LIMIT} seconds")
 
 
 def _spell(entropy: bytes) -> str:

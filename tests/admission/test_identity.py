@@ -1,12 +1,14 @@
 """Every way of presenting a key, and every way of being refused."""
 
+import dataclasses
 import hmac
 
 import pytest
 
 from kproxy.admission import identity
+from kproxy.admission.guardrails import Guardrails
 from kproxy.admission.identity import bearer, identify
-from kproxy.admission.keys import Account, KeyRecord, digest
+from kproxy.admission.keys import Account, KeyRecord, Secret, digest
 from kproxy.admission.tiers import TIERS
 from kproxy.errors import Rejected
 
@@ -59,6 +61,24 @@ def test_a_good_key_names_its_caller(tier):
     assert caller.key_id == "key_1"
     assert caller.tier is TIERS[tier]
     assert caller.paid is (tier != "free")
+
+
+def test_what_limits_a_key_comes_with_its_caller():
+    guardrails = Guardrails(max_cost=5)
+    entry = dataclasses.replace(
+        record(),
+        guardrails=guardrails,
+        provider_keys={"openai": Secret("sk-canary")},
+        locked=frozenset({"groq"}),
+    )
+    caller = identify(KEY, {entry.digest: entry}.get, NOW)
+    assert caller.guardrails is guardrails
+    assert caller.provider_keys["openai"].reveal() == "sk-canary"
+    assert caller.locked == {"groq"}
+    assert "canary" not in repr(caller)
+    plain = record()
+    caller = identify(KEY, {plain.digest: plain}.get, NOW)
+    assert (caller.guardrails, dict(caller.provider_keys)) == (Guardrails(), {})
 
 
 def test_a_caller_cannot_be_changed():

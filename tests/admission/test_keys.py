@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kproxy.admission.keys import Account, KeyRecord, Secret, digest, format_key, key_id, prefix
+from kproxy.admission.keys import (
+    Account,
+    KeyRecord,
+    Secret,
+    check_expiry,
+    check_name,
+    digest,
+    format_key,
+    key_id,
+    prefix,
+)
 
 CANARY = "kr-canary-canary-canary-canary-canary"
 
@@ -74,3 +84,39 @@ def test_a_record_prints_without_its_digest():
     record = KeyRecord(account, "key_1", digest(CANARY.encode()), "first", prefix(CANARY), 1)
     assert "digest" not in repr(record)
     assert "acme" in repr(record)
+
+
+def test_a_record_prints_without_its_provider_keys_and_names_their_providers():
+    account = Account("acct_1", "acme", "team", 1)
+    record = KeyRecord(
+        account,
+        "key_1",
+        digest(b"a"),
+        "first",
+        "kr-",
+        1,
+        provider_keys={"openai": Secret(CANARY)},
+        locked=frozenset({"groq"}),
+    )
+    assert "canary" not in repr(record)
+    assert record.own_providers == {"openai", "groq"}
+
+
+@pytest.mark.parametrize("name", ["a", "a" * 200, "Ключ №1", "x'; DROP TABLE api_key; --"])
+def test_names(name):
+    check_name(name)
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a\nb", "a\x1b[2J", "a" * 201, "\ud800"])
+def test_a_name_that_is_not_for_people_is_refused(name):
+    with pytest.raises(ValueError, match=r"^1 to 200 printable characters$"):
+        check_name(name)
+
+
+def test_a_key_lives_from_a_second_to_a_century():
+    century = 100 * 366 * 86_400
+    check_expiry(1)
+    check_expiry(century)
+    for seconds in (0, -1, century + 1):
+        with pytest.raises(ValueError, match=f"^1 to {century} seconds$"):
+            check_expiry(seconds)
