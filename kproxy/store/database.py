@@ -26,7 +26,16 @@ from typing import NamedTuple
 
 from kproxy.errors import KproxyError
 
-__all__ = ["Database", "Migration", "StoreError", "file_lock", "migrations", "open_database"]
+__all__ = [
+    "Database",
+    "Migration",
+    "Row",
+    "StoreError",
+    "Value",
+    "file_lock",
+    "migrations",
+    "open_database",
+]
 
 FILE_NAME = "kproxy.db"
 _LOCK_NAME = "kproxy.lock"

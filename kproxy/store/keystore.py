@@ -5,15 +5,41 @@ endpoints, and blocks for as long as SQLite does. Keys themselves pass through h
 creation, and are kept as digests only. Every value reaches SQL as a parameter.
 """
 
+import dataclasses
+import logging
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
-from kproxy.admission.keys import Account, KeyRecord, digest, format_key, key_id, prefix
+from kproxy.admission.keys import (
+    Account,
+    KeyRecord,
+    check_expiry,
+    check_name,
+    digest,
+    format_key,
+    key_id,
+    prefix,
+)
+from kproxy.admission.patch import Change
 from kproxy.admission.tiers import TIERS
-from kproxy.store.database import FILE_NAME, Database, Row, StoreError, open_database
+from kproxy.store.database import FILE_NAME, Database, StoreError, open_database
 from kproxy.store.generation import Generation
+from kproxy.store.records import (
+    ACCOUNT,
+    RECORD,
+    Stored,
+    encode_guardrails,
+    encode_sealed,
+    sealed_keys,
+    to_account,
+    to_record,
+    to_stored,
+)
+from kproxy.store.vault import SealError, Vault
 
-__all__ = ["FIRST_ACCOUNT", "KeyStore", "open_keystore"]
+__all__ = ["FIRST_ACCOUNT", "KeyStore", "TooManyKeys", "open_keystore"]
 
 FIRST_ACCOUNT = "default"
 _FIRST_KEY = "first key"
@@ -23,26 +49,27 @@ _FIRST_TIER = "unlimited"
 
 _KEY_ENTROPY = 32  # bytes: 256 bits, 43 characters
 _ID_ENTROPY = 12  # bytes: 96 bits, no two alike by chance
-_NAME_LIMIT = 200  # characters: a name is for people
-_EXPIRY_LIMIT = 100 * 366 * 86_400  # seconds: a century; more is a mistake of unit
 
-_ACCOUNT = "SELECT id, name, tier, created_at FROM account"
-_RECORD = (
-    "SELECT a.id, a.name, a.tier, a.created_at,"
-    " k.id, k.digest, k.name, k.prefix, k.created_at, k.expires_at, k.revoked"
-    " FROM api_key AS k JOIN account AS a ON a.id = k.account_id"
-)
+log = logging.getLogger("kproxy.keystore")
+
+
+class TooManyKeys(StoreError):
+    """The account has as many keys as it may."""
 
 
 class KeyStore:
     """Accounts and keys of one data directory. Raises StoreError for everything it refuses.
 
-    Owns neither argument: whoever opened them closes them, or `close()` does both at once.
+    Owns no argument: whoever opened them closes them, or `close()` does both at once. `vault`
+    opens and seals the callers' own provider keys; without it that is the data directory's own.
     """
 
-    def __init__(self, database: Database, generation: Generation) -> None:
+    def __init__(
+        self, database: Database, generation: Generation, vault: Vault | None = None
+    ) -> None:
         self._database = database
         self._generation = generation
+        self._vault = vault or Vault(database.path.parent)
         self._keys: dict[bytes, KeyRecord] = {}
         self._seen: int | None = None  # the generation that `_keys` belongs to
 
@@ -75,46 +102,120 @@ class KeyStore:
 
     def accounts(self) -> list[Account]:
         """Every account, oldest first."""
-        rows = self._database.query(f"{_ACCOUNT} ORDER BY created_at, name")
-        return [_account(row) for row in rows]
+        rows = self._database.query(f"{ACCOUNT} ORDER BY created_at, name")
+        return [to_account(row) for row in rows]
 
     def account(self, name: str) -> Account | None:
         """The account of that name, or None."""
-        rows = self._database.query(f"{_ACCOUNT} WHERE name = ?", (name,))
-        return _account(rows[0]) if rows else None
+        rows = self._database.query(f"{ACCOUNT} WHERE name = ?", (name,))
+        return to_account(rows[0]) if rows else None
+
+    def set_tier(self, name: str, tier: str) -> Account | None:
+        """Give an account another tier, for every process's next request. None: no such account."""
+        _check_tier(tier)
+        changed = self._database.execute("UPDATE account SET tier = ? WHERE name = ?", (tier, name))
+        if not changed:
+            return None
+        self._generation.bump()
+        return self.account(name)
 
     def create_key(
-        self, account_name: str, key_name: str, expires_in: int | None, now: float
+        self,
+        account_name: str,
+        key_name: str,
+        expires_in: int | None,
+        now: float,
+        *,
+        most: int | None = None,
     ) -> tuple[KeyRecord, str]:
         """A new key and its secret, which is nowhere else from then on.
 
-        `expires_in` is whole seconds from `now` (Unix seconds), None for never.
+        `expires_in` is whole seconds from `now` (Unix seconds), None for never. Raises TooManyKeys
+        where the account has `most` keys that are not revoked.
         """
         with self._database.transaction():
             account = self.account(account_name)
             if account is None:
                 raise StoreError(f"there is no account {account_name!r}")
+            if most is not None and self._count(account) >= most:
+                raise TooManyKeys(f"an account has at most {most} keys")
             created = self._insert_key(account, key_name, expires_in, now)
         self._generation.bump()
         return created
 
-    def revoke(self, key_id: str) -> bool:
-        """Revoke a key for every process's next request. False: no such key in force."""
-        changed = self._database.execute(
-            "UPDATE api_key SET revoked = 1 WHERE id = ? AND revoked = 0", (key_id,)
-        )
+    def revoke(self, key_id: str, account_id: str | None = None) -> bool:
+        """Revoke a key for every process's next request, and forget its provider keys.
+
+        False: no such key in force, or it is not of this account where one is named.
+        """
+        sql = "UPDATE api_key SET revoked = 1, provider_keys = NULL WHERE id = ? AND revoked = 0"
+        if account_id is None:
+            changed = self._database.execute(sql, (key_id,))
+        else:
+            changed = self._database.execute(f"{sql} AND account_id = ?", (key_id, account_id))
         if changed:
             self._generation.bump()
         return bool(changed)
+
+    def change(self, key_id: str, account_id: str, change: Change) -> KeyRecord | None:
+        """Change a key's guardrails and provider keys for every process's next request.
+
+        The key afterwards, its provider keys locked; None: no such key of this account in force.
+        Raises SealError, and has changed nothing then, where a provider key cannot be sealed.
+        """
+        where = "WHERE k.id = ? AND k.account_id = ? AND k.revoked = 0"
+        with self._database.transaction():
+            rows = self._database.query(f"{RECORD} {where}", (key_id, account_id))
+            if not rows:
+                return None
+            stored = to_stored(rows[0])
+            guardrails = change.applied(stored.record.guardrails)
+            sealed = self._resealed(stored, change)
+            self._database.execute(
+                "UPDATE api_key SET guardrails = ?, provider_keys = ? WHERE id = ?",
+                (encode_guardrails(guardrails), encode_sealed(sealed), key_id),
+            )
+        self._generation.bump()
+        return dataclasses.replace(stored.record, guardrails=guardrails, locked=frozenset(sealed))
+
+    def write_last_use(self, used: Mapping[str, int]) -> None:
+        """Note when keys were used: id to Unix seconds. What is stored only ever gets later.
+
+        Nothing on the request path depends on it, so no process reads its keys again.
+        """
+        sql = (
+            "UPDATE api_key SET last_used_at = ?1 WHERE id = ?2 AND coalesce(last_used_at, 0) < ?1"
+        )
+        with self._database.transaction():
+            for key_id, seconds in used.items():
+                self._database.execute(sql, (seconds, key_id))
+
+    def seal_problem(self) -> str | None:
+        """Why provider keys that are stored cannot be opened, in one line; None: all can."""
+        problem, locked = "", 0
+        sql = "SELECT id, provider_keys FROM api_key WHERE provider_keys NOT NULL AND revoked = 0"
+        for identifier, column in self._database.query(sql):
+            for provider, sealed in sealed_keys(identifier, column).items():
+                try:
+                    self._vault.open(str(identifier), provider, sealed)
+                except SealError as error:
+                    problem, locked = str(error), locked + 1
+        return f"own provider keys cannot be opened ({locked}): {problem}" if locked else None
 
     def list(self, account_name: str | None = None) -> list[KeyRecord]:
         """Every key, the revoked ones too, oldest first; of one account if it is named."""
         order = "ORDER BY k.created_at, k.id"
         if account_name is None:
-            rows = self._database.query(f"{_RECORD} {order}")
+            rows = self._database.query(f"{RECORD} {order}")
         else:
-            rows = self._database.query(f"{_RECORD} WHERE a.name = ? {order}", (account_name,))
-        return [_record(row) for row in rows]
+            rows = self._database.query(f"{RECORD} WHERE a.name = ? {order}", (account_name,))
+        return [to_record(row) for row in rows]
+
+    def in_force(self, account_id: str) -> tuple[KeyRecord, ...]:
+        """The keys of an account that are not revoked, oldest first; some may have expired."""
+        where = "WHERE k.account_id = ? AND k.revoked = 0 ORDER BY k.created_at, k.id"
+        rows = self._database.query(f"{RECORD} {where}", (account_id,))
+        return tuple(to_record(row) for row in rows)
 
     def first_key(self, now: float) -> tuple[KeyRecord, str] | None:
         """On a store without any account: the first account and its key. Otherwise None.
@@ -135,17 +236,46 @@ class KeyStore:
         self._database.close()
 
     def _live(self, digest: bytes) -> KeyRecord | None:
-        sql = f"{_RECORD} WHERE k.digest = ? AND k.revoked = 0"
-        for record in map(_record, self._database.query(sql, (digest,))):
+        sql = f"{RECORD} WHERE k.digest = ? AND k.revoked = 0"
+        for stored in map(to_stored, self._database.query(sql, (digest,))):
             # A tier that a newer kproxy has written is unknown here: a 401, not a guess.
-            if record.account.tier in TIERS:
-                return record
+            if stored.record.account.tier in TIERS:
+                return self._unlocked(stored) if stored.sealed else stored.record
         return None
+
+    def _unlocked(self, stored: Stored) -> KeyRecord:
+        """The record with those provider keys that can be opened; the others are told of."""
+        record, opened = stored.record, {}
+        for provider, sealed in stored.sealed.items():
+            try:
+                opened[provider] = self._vault.open(record.key_id, provider, sealed)
+            except SealError as error:
+                log.warning("%s cannot use its own key for %s: %s", record.key_id, provider, error)
+        locked = record.locked.difference(opened)
+        return dataclasses.replace(record, provider_keys=MappingProxyType(opened), locked=locked)
+
+    def _resealed(self, stored: Stored, change: Change) -> Mapping[str, bytes]:
+        """The provider keys of a key after a change, inside its transaction."""
+        if not change.touches_keys:
+            return stored.sealed
+        first = not self._database.query(
+            "SELECT 1 FROM api_key WHERE provider_keys NOT NULL LIMIT 1"
+        )
+        sealed = {} if change.clear_keys else dict(stored.sealed)
+        key_id = stored.record.key_id
+        for provider, value in change.provider_keys.items():
+            sealed.pop(provider, None)
+            if value is not None:
+                sealed[provider] = self._vault.seal(key_id, provider, value, first=first)
+        return sealed
+
+    def _count(self, account: Account) -> int:
+        sql = "SELECT 1 FROM api_key WHERE account_id = ? AND revoked = 0"
+        return len(self._database.query(sql, (account.id,)))
 
     def _insert_account(self, name: str, tier: str, now: float) -> Account:
         _check_name("an account", name)
-        if tier not in TIERS:
-            raise StoreError(f"unknown tier {tier!r}: there are {', '.join(TIERS)}")
+        _check_tier(tier)
         if self.account(name) is not None:
             raise StoreError(f"the account {name!r} exists already")
         account = Account(f"acct_{secrets.token_hex(_ID_ENTROPY)}", name, tier, int(now))
@@ -159,8 +289,8 @@ class KeyStore:
         self, account: Account, name: str, expires_in: int | None, now: float
     ) -> tuple[KeyRecord, str]:
         _check_name("a key", name)
-        if expires_in is not None and not 0 < expires_in <= _EXPIRY_LIMIT:
-            raise StoreError(f"a key expires after 1 to {_EXPIRY_LIMIT} seconds, not {expires_in}")
+        if expires_in is not None:
+            _check_expiry(expires_in)
         secret = format_key(secrets.token_bytes(_KEY_ENTROPY))
         record = KeyRecord(
             account=account,
@@ -187,10 +317,11 @@ class KeyStore:
         return record, secret
 
 
-def open_keystore(directory: Path, *, make: bool = True) -> KeyStore:
+def open_keystore(directory: Path, *, make: bool = True, vault: Vault | None = None) -> KeyStore:
     """The keys of a data directory; the caller closes it. Raises StoreError.
 
     It is made as needed, or refused where `make` is False: a mistyped path is no empty store.
+    `vault` as in KeyStore.
     """
     if not make and not (directory / FILE_NAME).exists():
         raise StoreError(f"there is no key store in {directory}")
@@ -200,38 +331,23 @@ def open_keystore(directory: Path, *, make: bool = True) -> KeyStore:
     except StoreError:
         database.close()
         raise
-    return KeyStore(database, generation)
+    return KeyStore(database, generation, vault)
 
 
 def _check_name(what: str, name: str) -> None:
-    # Names stand in listings and logs: no line breaks, no terminal sequences (reliability.md R10),
-    # and no lone surrogates, which SQLite cannot store.
-    if not name.strip() or len(name) > _NAME_LIMIT or not name.isprintable():
-        raise StoreError(f"not a name for {what}: 1 to {_NAME_LIMIT} printable characters")
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise StoreError(f"not a name for {what}: {error}") from error
 
 
-def _account(row: Row) -> Account:
-    identifier, name, tier, created_at = row
-    return Account(str(identifier), str(name), str(tier), _whole(created_at))
+def _check_expiry(seconds: int) -> None:
+    try:
+        check_expiry(seconds)
+    except ValueError as error:
+        raise StoreError(f"a key expires after {error}, not {seconds}") from error
 
 
-def _record(row: Row) -> KeyRecord:
-    identifier, found, name, shown, created_at, expires_at, revoked = row[4:]
-    if not isinstance(found, bytes):
-        raise StoreError(f"the key {identifier!r} has no digest")
-    return KeyRecord(
-        account=_account(row[:4]),
-        key_id=str(identifier),
-        digest=found,
-        name=str(name),
-        prefix=str(shown),
-        created_at=_whole(created_at),
-        expires_at=None if expires_at is None else _whole(expires_at),
-        revoked=bool(revoked),
-    )
-
-
-def _whole(value: object) -> int:
-    if not isinstance(value, int):
-        raise StoreError(f"the store holds {value!r} where a time belongs")
-    return value
+def _check_tier(tier: str) -> None:
+    if tier not in TIERS:
+        raise StoreError(f"unknown tier {tier!r}: there are {', '.join(TIERS)}")

@@ -76,6 +76,7 @@ VIOLATIONS = {
     "owner of h11": ("kproxy.downstream.connection", "import h11\n", "h11"),
     "owner of httpcore": ("kproxy.upstream.attempt", "import httpcore\n", "httpcore"),
     "ring": ("kproxy.api.chat", "import kproxy.api.keys\n", "No cycles"),
+    "owner of cryptography": ("kproxy.api.keys", "import cryptography\n", "cryptography"),
     "owner of sqlite3": ("kproxy.api.keys", "import sqlite3\n", "sqlite3"),
 }
 

@@ -82,7 +82,9 @@ def test_a_failed_transaction_leaves_nothing_and_the_next_one_works(opened):
 def test_what_sqlite_refuses_is_a_store_error_that_names_the_file(opened):
     with pytest.raises(StoreError, match=r"kproxy\.db: FOREIGN KEY"), opened.transaction():
         opened.execute(
-            "INSERT INTO api_key VALUES ('k', 'nobody', ?, 'n', 'p', 0, NULL, 0)", (bytes(32),)
+            "INSERT INTO api_key (id, account_id, digest, name, prefix, created_at)"
+            " VALUES ('k', 'nobody', ?, 'n', 'p', 0)",
+            (bytes(32),),
         )
     assert opened.query("SELECT * FROM api_key") == []
 
