@@ -1,4 +1,4 @@
-"""`kproxy accounts`: make and show accounts (contract section 12)."""
+"""`kproxy accounts`: make, show and change accounts (contract section 12)."""
 
 from pathlib import Path
 
@@ -16,13 +16,14 @@ from kproxy.cli.options import (
     spell_time,
     unix_now,
 )
+from kproxy.store.database import StoreError
 
 __all__ = ["accounts"]
 
 
 @click.group()
 def accounts() -> None:
-    """Accounts: create, list."""
+    """Accounts: create, list, set-tier."""
 
 
 @accounts.command()
@@ -54,6 +55,26 @@ def list_(*, config: Path | None, data_dir: Path | None, json: bool) -> None:
         return
     rows = [(entry.name, entry.tier, spell_time(entry.created_at), entry.id) for entry in found]
     print_table(("NAME", "TIER", "CREATED", "ID"), rows)
+
+
+@accounts.command(name="set-tier")
+@click.argument("name")
+@click.argument("tier", type=click.Choice(list(TIERS)))
+@config_option
+@data_dir_option
+@as_json
+def set_tier(
+    *, name: str, tier: str, config: Path | None, data_dir: Path | None, json: bool
+) -> None:
+    """Give an account another tier; running servers know it from their next request on."""
+    with keystore(config, data_dir) as store:
+        account = store.set_tier(name, tier)
+    if account is None:
+        raise StoreError(f"there is no account {name!r}")
+    if json:
+        print_json(_public(account))
+    else:
+        click.echo(f"{account.name} has the tier {account.tier}.")
 
 
 def _public(account: Account) -> dict[str, object]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from kproxy.admission.guardrails import shown
 from kproxy.admission.keys import KeyRecord
 from kproxy.admission.tiers import TIERS
 from kproxy.cli.options import (
@@ -73,9 +74,9 @@ def list_(*, account: str | None, config: Path | None, data_dir: Path | None, js
             raise StoreError(f"there is no account {account!r}")
         records = store.list(account)
     if json:
-        print_json({"object": "list", "data": [_public(record) for record in records]})
+        print_json({"object": "list", "data": [_listed(record) for record in records]})
         return
-    header = ("ID", "ACCOUNT", "TIER", "NAME", "PREFIX", "CREATED", "EXPIRES")
+    header = ("ID", "ACCOUNT", "TIER", "NAME", "PREFIX", "CREATED", "EXPIRES", "USED")
     rows = [
         (
             record.key_id,
@@ -85,6 +86,7 @@ def list_(*, account: str | None, config: Path | None, data_dir: Path | None, js
             record.prefix,
             spell_time(record.created_at),
             "revoked" if record.revoked else spell_time(record.expires_at),
+            spell_time(record.last_used_at),
         )
         for record in records
     ]
@@ -127,4 +129,12 @@ def _public(record: KeyRecord) -> dict[str, object]:
         "created_at": record.created_at,
         "expires_at": record.expires_at,
         "revoked": record.revoked,
+    }
+
+
+def _listed(record: KeyRecord) -> dict[str, object]:
+    return {
+        **_public(record),
+        "last_used_at": record.last_used_at,
+        "guardrails": shown(record.guardrails, record.own_providers),
     }

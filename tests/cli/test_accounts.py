@@ -1,4 +1,4 @@
-"""`kproxy accounts`: create and list."""
+"""`kproxy accounts`: create, list, change."""
 
 import json
 
@@ -35,3 +35,15 @@ def test_refusals(run):
     assert run("create", "acme").exit_code == 2
     assert run("create", "--tier", "team").exit_code == 2
     assert run("create", "x", "--tier", "gold").exit_code == 2
+
+
+def test_another_tier(run):
+    run("create", "acme", "--tier", "free")
+    assert run("set-tier", "acme", "team").stdout == "acme has the tier team.\n"
+    assert json.loads(run("set-tier", "acme", "business", "--json").stdout)["tier"] == "business"
+    assert [entry["tier"] for entry in json.loads(run("list", "--json").stdout)["data"]] == [
+        "business"
+    ]
+    nobody = run("set-tier", "nobody", "team")
+    assert (nobody.exit_code, nobody.stderr) == (1, "Error: there is no account 'nobody'\n")
+    assert run("set-tier", "acme", "gold").exit_code == 2

@@ -7,7 +7,8 @@ import re
 import pytest
 from click.testing import CliRunner
 
-from kproxy.admission.keys import digest
+from kproxy.admission.keys import Secret, digest
+from kproxy.admission.patch import Change
 from kproxy.cli.root import kproxy
 from kproxy.store.keystore import open_keystore
 
@@ -140,3 +141,26 @@ def test_a_mistyped_directory_is_no_empty_store(tmp_path):
         assert result.exit_code == 1
         assert result.stderr == f"Error: there is no key store in {tmp_path}/no\n"
         assert not (tmp_path / "no").exists()
+
+
+def test_guardrails_and_last_use_are_listed_without_provider_keys(run, tmp_path):
+    run("keys", "create", "--account", "acme", "--tier", "team")
+    store = open_keystore(tmp_path / "data")
+    (record,) = store.list()
+    change = Change(max_cost=27_000, provider_keys={"openai": Secret("sk-canary")})
+    store.change(record.key_id, record.account.id, change)
+    store.write_last_use({record.key_id: 1_800_000_000})
+    store.close()
+    result = run("keys", "list", "--json")
+    (listed,) = json.loads(result.stdout)["data"]
+    assert listed["last_used_at"] == 1_800_000_000
+    assert listed["guardrails"] == {
+        "maxCostPerRequestUsd": 0.000027,
+        "allowedProviders": [],
+        "excludedProviders": [],
+        "minQualityThreshold": None,
+        "providerKeys": ["openai"],
+    }
+    text = run("keys", "list").stdout
+    assert "2027-01-15 08:00:00" in text
+    assert "canary" not in result.stdout + text
