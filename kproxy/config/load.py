@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from kproxy.admission.keys import Secret
+from kproxy.admission.sidecar import is_loopback
 from kproxy.catalog.load import Catalog, load_packaged, parse_catalog
 from kproxy.config.checks import check_address, check_api_key, check_model, check_port
 from kproxy.config.document import ConfigError, Document, PlacedError, Steps
@@ -29,6 +30,7 @@ from kproxy.config.model import (
 from kproxy.config.providers import complete, from_environment, simulated
 from kproxy.config.references import References
 from kproxy.sim.params import SimParams
+from kproxy.store.vault import parse_seal_key
 
 __all__ = ["Config", "Overrides", "find_data_dir", "load"]
 
@@ -55,6 +57,8 @@ class Config:
 
     listen: tuple[Address, ...]
     data_dir: Path
+    auth: str  # "keys"; or "none", and then every listen address is on loopback
+    seal_key: Secret | None  # KPROXY_SEAL_KEY, which `store.vault` reads; None: its own file
     providers: Mapping[str, ProviderConfig]  # by slug; never empty
     models: tuple[ModelConfig, ...]  # as configured; they come on top of the catalog's
     catalog: Catalog  # of all providers: the packaged one, or the operator's own
@@ -77,8 +81,11 @@ def load(overrides: Overrides, environ: Mapping[str, str]) -> Config:
         rows = _take(tree, "models", list)
         file = _convert(tree, FileConfig, ())
         providers = _providers(tables, environ)
+        listen = _listen(overrides, environ, file)
         return Config(
-            listen=_listen(overrides, environ, file),
+            listen=listen,
+            auth=_auth(file.auth, listen),
+            seal_key=_seal_key(environ),
             data_dir=_data_dir(overrides, environ, document, file.data_dir),
             providers=providers,
             models=_models(rows, providers),
@@ -224,6 +231,27 @@ def _addresses(texts: tuple[str, ...], steps: Callable[[int], Steps]) -> tuple[A
             raise PlacedError(steps(at), f"{address} is listed twice")
         addresses.append(address)
     return tuple(addresses)
+
+
+def _auth(auth: str, listen: tuple[Address, ...]) -> str:
+    if auth not in ("keys", "none"):
+        raise PlacedError(("auth",), 'must be "keys" or "none"')
+    for address in listen:
+        if auth == "none" and not is_loopback(address.host):
+            reason = '"none" needs every address on loopback (127.0.0.0/8, [::1] or localhost)'
+            raise PlacedError(("auth",), f"{reason}, and {address} is not")
+    return auth
+
+
+def _seal_key(environ: Mapping[str, str]) -> Secret | None:
+    text = environ.get("KPROXY_SEAL_KEY", "").strip()
+    if not text:
+        return None
+    try:
+        parse_seal_key(text)
+    except ValueError as error:
+        raise PlacedError(("KPROXY_SEAL_KEY",), str(error)) from None
+    return Secret(text)
 
 
 def _data_dir(

@@ -192,6 +192,8 @@ class FileConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     # Loopback: an open port with somebody's provider keys behind it is a decision, not a default.
     listen: tuple[str, ...] = ("127.0.0.1:4000",)
     data_dir: str | None = None
+    # "none": a sidecar, for whoever reaches the address; `load` refuses any but loopback ones.
+    auth: str = "keys"
     # A caller that ends its sending side is taken for gone, because a generating model costs money.
     half_close: bool = False
     # Long answers take minutes: 30 s has cut every long stream of those who tried it.

@@ -50,7 +50,7 @@ def test_timeouts():
 
 def test_the_rest():
     file = FileConfig()
-    assert file.listen == ("127.0.0.1:4000",)
+    assert (file.listen, file.auth) == (("127.0.0.1:4000",), "keys")
     assert (file.drain_timeout, file.reference_model) == (600, "gpt-4.1")
     assert ProviderConfig().dialect == "openai"
 
