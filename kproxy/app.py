@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import trio
@@ -39,7 +40,10 @@ from kproxy.errors import KproxyError
 from kproxy.routing.budget import Budget
 from kproxy.routing.live import Routes
 from kproxy.sim.serve import serve as serve_sim
+from kproxy.store.database import StoreError
+from kproxy.store.desk import KeyDesk
 from kproxy.store.keystore import KeyStore, open_keystore
+from kproxy.store.vault import Vault
 from kproxy.telemetry.faultlog import FaultLog
 from kproxy.telemetry.lag import LoopLag
 from kproxy.telemetry.metrics import Metrics
@@ -71,6 +75,14 @@ class Started:
     models: tuple[str, ...]
     passthrough: tuple[str, ...]  # providers that take any name, as slug/name
     simulated: bool
+    keyless: bool  # auth = "none"
+
+
+class Keys(NamedTuple):
+    """The key store twice: the loop's own connection, and the one that may block."""
+
+    store: KeyStore
+    desk: KeyDesk
 
 
 async def serve(config: Config, announce: Callable[[Started], None]) -> None:
@@ -80,15 +92,14 @@ async def serve(config: Config, announce: Callable[[Started], None]) -> None:
     """
     with ExitStack() as stack:
         listeners = _listen(stack, config.listen)
-        store = open_keystore(config.data_dir)
-        stack.callback(store.close)
+        keys = _open_keys(stack, config)
         _more_descriptors()
-        await _run(config, store, listeners, announce)
+        await _run(config, keys, listeners, announce)
 
 
 async def _run(
     config: Config,
-    store: KeyStore,
+    keys: Keys | None,
     listeners: Sequence[socket.socket],
     announce: Callable[[Started], None],
 ) -> None:
@@ -99,18 +110,21 @@ async def _run(
         catalog = build_catalog(config)
         lag, draining = LoopLag(), trio.Event()
         nursery.start_soon(lag.run)
-        service = build_service(config, Parts(catalog, endpoints, store, hub, draining, lag))
+        service = build_service(config, Parts(catalog, endpoints, keys, hub, draining, lag))
         params = listener_params(config, DateField(time.time))
         listener = Listener(hub, listeners, Router(service), params)
         metrics = service.metrics
         metrics.watch("kproxy_loop_lag_seconds", "Lateness of the event loop.", lambda: lag.seconds)
         _watch(metrics, listener, hub, endpoints)
         addresses = tuple(Address(*one.getsockname()[:2]) for one in listeners)
+        if keys is not None:
+            nursery.start_soon(keys.desk.run)
         await nursery.start(_until_signal, listener, draining, config.drain_timeout)
         await nursery.start(listener.serve)
         gc.collect()
         gc.freeze()  # what lives from here to the end need not be looked at again
-        announce(_started(config, catalog, addresses, store.first_key(time.time())))
+        first = None if keys is None else keys.store.first_key(time.time())
+        announce(_started(config, catalog, addresses, first))
         await listener.wait_over()
         nursery.cancel_scope.cancel()
     for endpoint in endpoints.values():
@@ -130,6 +144,7 @@ def _started(
         models=tuple(dict.fromkeys(model.id for model in catalog.models if model.enabled)),
         passthrough=tuple(slug for slug, one in config.providers.items() if one.models == "any"),
         simulated=all(given.dialect == "sim" for given in config.providers.values()),
+        keyless=config.auth == "none",
     )
 
 
@@ -159,7 +174,7 @@ class Parts:
 
     catalog: Catalog
     endpoints: Mapping[str, Endpoint]
-    store: KeyStore
+    keys: Keys | None
     hub: Hub
     draining: trio.Event
     lag: LoopLag
@@ -167,12 +182,13 @@ class Parts:
 
 def build_service(config: Config, parts: Parts) -> Service:
     """Everything the handlers need, from the parts."""
-    catalog, name = parts.catalog, config.reference_model
+    catalog, keys, name = parts.catalog, parts.keys, config.reference_model
     references = catalog.by_id(name) or load_packaged().by_id(name)
     return Service(
         catalog=catalog,
         endpoints=parts.endpoints,
-        lookup=parts.store.lookup,
+        lookup=None if keys is None else keys.store.lookup,
+        desk=None if keys is None else keys.desk,
         unix_now=time.time,
         ready=lambda: not parts.draining.is_set(),
         policy=attempt_policy(config),
@@ -249,6 +265,24 @@ def _endpoint(config: Config, slug: str, url: str, dial: Dial, hub: Hub) -> Endp
         h1=H1Limits(response_head=limits.upstream_head),
         limits=AnswerLimits(limits.upstream_body, limits.sse_line, limits.sse_event),
     )
+
+
+def _open_keys(stack: ExitStack, config: Config) -> Keys | None:
+    """The keys, closed with `stack`; None where there are none. Raises StoreError."""
+    if config.auth == "none":
+        return None
+    vault = Vault(config.data_dir, config.seal_key)
+    store = open_keystore(config.data_dir, vault=vault)
+    stack.callback(store.close)
+    desk = KeyDesk(open_keystore(config.data_dir, vault=vault))
+    stack.callback(desk.close)
+    try:
+        problem = store.seal_problem()
+    except StoreError as error:
+        problem = str(error)
+    if problem is not None:
+        log.error("%s", problem)
+    return Keys(store, desk)
 
 
 def _listen(stack: ExitStack, addresses: Sequence[Address]) -> list[socket.socket]:

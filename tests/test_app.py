@@ -8,10 +8,13 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from kproxy.admission.keys import Secret
+from kproxy.admission.patch import Change
 from kproxy.app import CannotStart, Started, serve
 from kproxy.catalog.load import load_packaged
 from kproxy.config import Config, Overrides, load
 from kproxy.config.providers import SEED_PROVIDERS
+from kproxy.store.keystore import open_keystore
 
 ACME = '[providers.acme]\nbase_url = "http://127.0.0.1:9/v1"\n'
 
@@ -120,3 +123,66 @@ async def test_an_address_in_use(tmp_path: Path) -> None:
         overrides = Overrides((f"127.0.0.1:{taken.getsockname()[1]}",), None, tmp_path)
         with pytest.raises(CannotStart, match=r"cannot listen on 127\.0\.0\.1:"):
             await serve(load(overrides, {}), Watched().announce)
+
+
+# --- keys, and none
+
+
+@pytest.mark.loopback
+async def test_without_keys_nothing_is_stored(nursery: trio.Nursery, tmp_path: Path) -> None:
+    watched = Watched()
+    nursery.start_soon(watched.run, configured(tmp_path, 'auth = "none"\n'))
+    stream = await watched.connect()
+    assert (await ask(stream, "/v1/models")).startswith(b"HTTP/1.1 200 ")
+    assert b"keys_disabled" in await ask(stream, "/api/auth")
+    (started,) = watched.started
+    assert (started.keyless, started.first_key) == (True, None)
+    assert not await trio.Path(tmp_path / "data").exists()
+    await stream.aclose()
+    signal.raise_signal(signal.SIGTERM)
+    await watched.over.wait()
+
+
+@pytest.mark.loopback
+async def test_provider_keys_that_cannot_be_opened_are_said_at_the_start(
+    nursery: trio.Nursery, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with_a_locked_key(tmp_path / "data")
+    watched = Watched()
+    nursery.start_soon(watched.run, configured(tmp_path, KPROXY_SEAL_KEY="A" * 43 + "="))
+    stream = await watched.connect()
+    assert (await ask(stream, "/readyz")).startswith(b"HTTP/1.1 200 ")
+    assert "another key than that of KPROXY_SEAL_KEY" in caplog.text
+    assert "canary" not in caplog.text
+    await stream.aclose()
+    signal.raise_signal(signal.SIGTERM)
+    await watched.over.wait()
+
+
+def with_a_locked_key(data: Path) -> None:
+    """A provider key in the store, and its seal key gone."""
+    store = open_keystore(data)
+    store.create_account("acme", "team", 0)
+    record, _ = store.create_key("acme", "k", None, 0)
+    change = Change(provider_keys={"openai": Secret("sk-canary")})
+    store.change(record.key_id, record.account.id, change)
+    store.close()
+    (data / "kproxy.seal").unlink()
+
+
+@pytest.mark.loopback
+async def test_last_uses_are_written_at_the_end(nursery: trio.Nursery, tmp_path: Path) -> None:
+    watched = Watched()
+    nursery.start_soon(watched.run, configured(tmp_path))
+    stream = await watched.connect()
+    head = "GET /v1/models HTTP/1.1\r\nhost: a\r\nauthorization: Bearer "
+    await stream.send_all(f"{head}{watched.started[0].first_key}\r\n\r\n".encode())
+    assert (await stream.receive_some()).startswith(b"HTTP/1.1 200 ")
+    signal.raise_signal(signal.SIGTERM)
+    await watched.over.wait()
+    await stream.aclose()
+    store = open_keystore(tmp_path / "data")
+    (record,) = store.list()
+    assert record.last_used_at is not None
+    assert record.last_used_at >= record.created_at
+    store.close()

@@ -2,10 +2,12 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
+from typing import Literal, NamedTuple
 
 import trio
 
 from kproxy.api.chat import complete_chat
+from kproxy.api.keys import change_key, create_key, delete_key, list_keys
 from kproxy.api.models import list_models, show_model
 from kproxy.api.operations import show_alive, show_metrics, show_ready
 from kproxy.api.performance import show_performance
@@ -13,23 +15,39 @@ from kproxy.api.service import Service
 from kproxy.downstream.exchange import Exchange, ExchangeState
 from kproxy.errors import Rejected
 
-__all__ = ["ROUTES", "Router"]
+__all__ = ["ROUTES", "Role", "Route", "Router"]
 
-Route = Callable[[Service, Exchange], Awaitable[None]]
+Role = Literal["public", "key"]
+"""`key`: the handler answers 401 to whoever shows no good one, before it does anything else."""
+
+
+class Route(NamedTuple):
+    """What answers, and who may ask. A test walks the table and holds every handler to its role."""
+
+    handler: Callable[[Service, Exchange], Awaitable[None]]
+    role: Role
+
 
 ROUTES: Mapping[bytes, Mapping[bytes, Route]] = MappingProxyType(
     {
-        b"/v1/chat/completions": {b"POST": complete_chat},
-        b"/v1/models": {b"GET": list_models},
-        b"/v1/models/{id}": {b"GET": show_model},
-        b"/v1/performance": {b"GET": show_performance},
-        b"/livez": {b"GET": show_alive},
-        b"/readyz": {b"GET": show_ready},
-        b"/healthz": {b"GET": show_ready},
-        b"/metrics": {b"GET": show_metrics},
+        b"/v1/chat/completions": {b"POST": Route(complete_chat, "key")},
+        b"/v1/models": {b"GET": Route(list_models, "key")},
+        b"/v1/models/{id}": {b"GET": Route(show_model, "key")},
+        b"/v1/performance": {b"GET": Route(show_performance, "key")},
+        b"/api/auth": {b"GET": Route(list_keys, "key"), b"POST": Route(create_key, "key")},
+        b"/api/auth/{id}": {
+            b"DELETE": Route(delete_key, "key"),
+            b"PATCH": Route(change_key, "key"),
+        },
+        b"/livez": {b"GET": Route(show_alive, "public")},
+        b"/readyz": {b"GET": Route(show_ready, "public")},
+        b"/healthz": {b"GET": Route(show_ready, "public")},
+        b"/metrics": {b"GET": Route(show_metrics, "public")},
     }
 )
 """Paths as the contract spells them. A GET answers HEAD as well, without its body."""
+
+_WITH_ID = tuple(path.removesuffix(b"{id}") for path in ROUTES if path.endswith(b"{id}"))
 
 PREFIX = b"/api/v1/"
 """Every `/v1/...` path is also served under `/api/v1/...`."""
@@ -46,18 +64,19 @@ class Router:
         path = exchange.head.target.partition(b"?")[0]
         if path.startswith(PREFIX):
             path = path[4:]
-        if path.startswith(b"/v1/models/") and len(path) > len(b"/v1/models/"):
-            path = b"/v1/models/{id}"
+        for start in _WITH_ID:
+            if path.startswith(start) and path != start:
+                path = start + b"{id}"  # an id is the rest of the path, slashes included
         methods = ROUTES.get(path)
         if methods is None:
             shown = path[:256].decode("ascii", "replace")
             raise Rejected(404, "not_found", f"There is nothing at {shown}.")
         exchange.route = path.decode("ascii")
         method = exchange.head.method
-        handler = methods.get(b"GET" if method == b"HEAD" else method)
-        if handler is None:
+        route = methods.get(b"GET" if method == b"HEAD" else method)
+        if route is None:
             raise _not_allowed(methods)
-        await handler(self._service, exchange)
+        await route.handler(self._service, exchange)
 
     def ended(self, exchange: Exchange) -> None:
         """Count it."""

@@ -46,14 +46,15 @@ def _announce(started: "Started") -> None:
     names = [*started.models, *(f"{slug}/<any name>" for slug in started.passthrough)]
     kind = "simulated models, no account needed" if started.simulated else "models"
     click.echo(f"{kind}: {', '.join(names) or NO_MODEL}")
-    if started.first_key is None:
-        key = "$KPROXY_KEY"
-    else:
-        key = started.first_key
-        click.echo(f"first key, shown only once: {key}")
+    if started.keyless:
+        click.echo("no key is needed: every program on this machine may call")
+    elif started.first_key is not None:
+        click.echo(f"first key, shown only once: {started.first_key}")
+    key = started.first_key or "$KPROXY_KEY"
+    field = "" if started.keyless else f"-H 'Authorization: Bearer {key}' "
     body = '{"model": "auto", "stream": true, "messages": [{"role": "user", "content": "Hello!"}]}'
     click.echo("try it:")
     click.echo(
-        f"  curl -N {base}/v1/chat/completions -H 'Authorization: Bearer {key}' "
+        f"  curl -N {base}/v1/chat/completions {field}"
         f"-H 'Content-Type: application/json' -d '{body}'"
     )

@@ -20,6 +20,8 @@ def test_the_whole_surface() -> None:
         b"/v1/models": {b"GET"},
         b"/v1/models/{id}": {b"GET"},
         b"/v1/performance": {b"GET"},
+        b"/api/auth": {b"GET", b"POST"},
+        b"/api/auth/{id}": {b"DELETE", b"PATCH"},
         b"/livez": {b"GET"},
         b"/readyz": {b"GET"},
         b"/healthz": {b"GET"},
@@ -30,13 +32,20 @@ def test_the_whole_surface() -> None:
 @pytest.mark.parametrize("path", [path.decode() for path in ROUTES])
 async def test_another_method(house: House, path: str) -> None:
     answer = await house.send("PUT", path.replace("{id}", "m"))
-    allowed = "GET, HEAD" if b"GET" in ROUTES[path.encode()] else "POST"
-    assert (answer.status, answer.headers["allow"]) == (405, allowed)
+    methods = ROUTES[path.encode()].keys()
+    allowed = sorted({*methods, b"HEAD"} if b"GET" in methods else methods)
+    assert (answer.status, answer.headers["allow"]) == (405, b", ".join(allowed).decode())
     assert answer.error["code"] == "method_not_allowed"
     assert house.counted("kproxy_requests_total", route=path, status="405") == 1
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v2/models", "/livez/", "/V1/models", "/v1/models/"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/", "/v1", "/v2/models", "/livez/", "/V1/models", "/v1/models/",
+        "/api/auth/", "/v1/auth", "/api/v1/auth", "/auth",
+    ],
+)  # fmt: skip
 async def test_another_path(house: House, path: str) -> None:
     answer = await house.get(path)
     assert (answer.status, answer.error["code"]) == (404, "not_found")

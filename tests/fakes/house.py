@@ -28,6 +28,8 @@ from kproxy.routing.live import HealthParams, Routes
 from kproxy.routing.plan import AttemptPolicy, Timeouts
 from kproxy.schema.jsonlimits import JsonLimits
 from kproxy.schema.receipt import Receipt
+from kproxy.store.desk import KeyDesk
+from kproxy.store.keystore import KeyStore
 from kproxy.telemetry.faultlog import FaultLog
 from kproxy.telemetry.metrics import Metrics
 from kproxy.transport.duplex import Broken
@@ -56,7 +58,11 @@ def model(key: str, price: Price | None = CHEAP, **fields: Any) -> Model:
 
 @dataclass
 class House:
-    """`models` make the catalog. `nursery` is the test's; the clock must be virtual."""
+    """`models` make the catalog. `nursery` is the test's; the clock must be virtual.
+
+    Whoever holds `record` is let in, or with a `store` (the test's, too) the holders of its keys;
+    `keyless`: everybody.
+    """
 
     nursery: trio.Nursery
     models: Sequence[Model] = (model("cheap/m"), model("dear/m", DEAR))
@@ -71,6 +77,8 @@ class House:
         default_factory=lambda: KeyRecord(ACCOUNT, "key_1", digest(KEY.encode()), "n", KEY[:8], 0)
     )
     ready: bool = True
+    store: KeyStore | None = None
+    keyless: bool = False
 
     def __post_init__(self) -> None:
         self.timers = Timers()
@@ -88,7 +96,8 @@ class House:
         self.service = Service(
             catalog=Catalog(MappingProxyType(facts), tuple(self.models)),
             endpoints={slug: _endpoint(slug, pool) for slug, pool in self.pools.items()},
-            lookup=lambda found: self.record if found == self.record.digest else None,
+            lookup=None if self.keyless else self.store.lookup if self.store else self._lookup,
+            desk=KeyDesk(self.store) if self.store else None,
             unix_now=self.unix_now,
             ready=lambda: self.ready,
             policy=AttemptPolicy(self.timeouts),
@@ -112,6 +121,9 @@ class House:
         self.service = dataclasses.replace(self.service, policy=changed)
         self.router = Router(self.service)
         return self
+
+    def _lookup(self, found: bytes) -> KeyRecord | None:
+        return self.record if found == self.record.digest else None
 
     async def ask(self, **fields: Any) -> Reply:
         """A chat request and its whole answer."""
