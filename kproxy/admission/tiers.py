@@ -1,13 +1,14 @@
 """A tier's name in, the numbers it stands for out (contract section 11).
 
 `None` is "no limit of ours" everywhere. The numbers are what limits and quotas are built from;
-this file counts nothing itself.
+this file counts nothing itself. An operator's numbers come on top of them, in `config/tiers.py`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from kproxy.admission.ratelimit import RateParams, rate_params
 from kproxy.money import nanos
 
 __all__ = ["TIERS", "Tier"]
@@ -18,8 +19,10 @@ class Tier:
     """What an account may use.
 
     `overage_price` is nano-dollars per million tokens beyond the month's; None means that the
-    month's tokens are a hard end (429 `insufficient_quota`). `trial_credit` is nano-dollars of use
-    on the operator's provider keys. `paid` opens the paid plugins (contract section 9).
+    month's tokens are a hard end (429 `insufficient_quota`), as `hard_cap` does in spite of a
+    price. `trial_credit` is nano-dollars of use on the operator's provider keys. `paid` opens the
+    paid plugins (contract section 9). `rate` follows from the first two numbers, made once because
+    every request needs it. Raises ValueError for a rate without a burst, or below 1.
     """
 
     name: str
@@ -29,6 +32,16 @@ class Tier:
     overage_price: int | None
     trial_credit: int
     paid: bool
+    hard_cap: bool = False
+    rate: RateParams | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if (self.requests_per_minute is None) != (self.burst is None):
+            raise ValueError("a rate and its burst are given together")
+        rate = None
+        if self.requests_per_minute is not None and self.burst is not None:
+            rate = rate_params(self.requests_per_minute, self.burst)
+        object.__setattr__(self, "rate", rate)  # frozen for everybody else
 
 
 def _table(*tiers: Tier) -> Mapping[str, Tier]:

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from kproxy.admission.ratelimit import rate_params
 from kproxy.admission.tiers import TIERS
 from kproxy.money import NANOS_PER_USD
 
@@ -29,6 +30,21 @@ def test_numbers_of_contract_section_11(name, rate, burst, tokens, overage, paid
 def test_only_the_free_tier_has_trial_credit():
     credit = {name: tier.trial_credit for name, tier in TIERS.items() if tier.trial_credit}
     assert credit == {"free": 5 * NANOS_PER_USD}
+
+
+@pytest.mark.parametrize("tier", TIERS.values(), ids=list(TIERS))
+def test_the_rate_follows_from_the_numbers(tier):
+    if tier.requests_per_minute is None:
+        assert tier.rate is None
+    else:
+        assert tier.rate == rate_params(tier.requests_per_minute, tier.burst)
+    assert tier.hard_cap is False
+
+
+def test_a_changed_tier_has_a_rate_of_its_own():
+    assert dataclasses.replace(TIERS["free"], burst=7).rate == rate_params(60, 7)
+    with pytest.raises(ValueError, match="together"):
+        dataclasses.replace(TIERS["free"], burst=None)
 
 
 def test_the_table_cannot_be_changed():
