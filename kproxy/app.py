@@ -189,6 +189,7 @@ def build_service(config: Config, parts: Parts) -> Service:
         endpoints=parts.endpoints,
         lookup=None if keys is None else keys.store.lookup,
         desk=None if keys is None else keys.desk,
+        tiers=config.tiers,
         unix_now=time.time,
         ready=lambda: not parts.draining.is_set(),
         policy=attempt_policy(config),

@@ -1,7 +1,7 @@
 """A request's fields in, a `Caller` out, or a 401 (contract sections 1, 4 and 11).
 
-Knows no store and no clock: both are arguments. Runs on every request before anything else is
-looked at, so it is one pass over the fields, one SHA-256 and one look-up.
+Knows no store, no tiers and no clock: they are arguments. Runs on every request before anything
+else is looked at, so it is one pass over the fields, one SHA-256 and one look-up.
 """
 
 import hmac
@@ -11,7 +11,7 @@ import msgspec
 
 from kproxy.admission.guardrails import NO_GUARDRAILS, Guardrails
 from kproxy.admission.keys import NO_PROVIDER_KEYS, Account, KeyRecord, Secret, digest
-from kproxy.admission.tiers import TIERS, Tier
+from kproxy.admission.tiers import Tier
 from kproxy.errors import Rejected
 from kproxy.wire.events import Headers
 
@@ -60,9 +60,14 @@ def bearer(headers: Headers) -> bytes | None:
 
 
 def identify(
-    presented: bytes | None, lookup: Callable[[bytes], KeyRecord | None], now: float
+    presented: bytes | None,
+    lookup: Callable[[bytes], KeyRecord | None],
+    tiers: Mapping[str, Tier],
+    now: float,
 ) -> Caller:
     """Who holds the presented key. `now` is Unix seconds; `lookup` maps a digest to a record.
+
+    `tiers` has every name that a record can have.
 
     Raises Rejected 401 `invalid_api_key` for a key that is missing, malformed, unknown, expired or
     revoked. The message says which only to somebody who holds the real key.
@@ -85,7 +90,7 @@ def identify(
         raise _rejected("Incorrect API key provided: this key has been revoked.")
     if record.expires_at is not None and now >= record.expires_at:
         raise _rejected("Incorrect API key provided: this key has expired.")
-    tier = TIERS[record.account.tier]
+    tier = tiers[record.account.tier]
     return Caller(
         record.account,
         record.key_id,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from kproxy.admission.identity import Caller, bearer, identify
 from kproxy.admission.keys import KeyRecord
 from kproxy.admission.sidecar import local_caller
+from kproxy.admission.tiers import Tier
 from kproxy.catalog.load import Catalog, Price
 from kproxy.downstream.exchange import Exchange
 from kproxy.routing.budget import Budget
@@ -35,6 +36,7 @@ class Service:
     endpoints: Mapping[str, Endpoint]
     lookup: Callable[[bytes], KeyRecord | None] | None
     desk: KeyDesk | None
+    tiers: Mapping[str, Tier]
     unix_now: Callable[[], float]
     ready: Callable[[], bool]
     policy: AttemptPolicy
@@ -55,7 +57,7 @@ class Service:
         if self.lookup is None:
             return local_caller(exchange.head.headers)
         now = self.unix_now()
-        caller = identify(bearer(exchange.head.headers), self.lookup, now)
+        caller = identify(bearer(exchange.head.headers), self.lookup, self.tiers, now)
         if self.desk is not None:
             self.desk.used(caller.key_id, now)
         return caller

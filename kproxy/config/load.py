@@ -14,6 +14,7 @@ import msgspec
 
 from kproxy.admission.keys import Secret
 from kproxy.admission.sidecar import is_loopback
+from kproxy.admission.tiers import TIERS, Tier
 from kproxy.catalog.load import Catalog, load_packaged, parse_catalog
 from kproxy.config.checks import check_address, check_api_key, check_model, check_port
 from kproxy.config.document import ConfigError, Document, PlacedError, Steps
@@ -25,10 +26,12 @@ from kproxy.config.model import (
     ModelConfig,
     ProviderConfig,
     SimConfig,
+    TierConfig,
     Timeouts,
 )
 from kproxy.config.providers import complete, from_environment, simulated
 from kproxy.config.references import References
+from kproxy.config.tiers import build_tiers, change_tier
 from kproxy.sim.params import SimParams
 from kproxy.store.vault import parse_seal_key
 
@@ -62,6 +65,7 @@ class Config:
     providers: Mapping[str, ProviderConfig]  # by slug; never empty
     models: tuple[ModelConfig, ...]  # as configured; they come on top of the catalog's
     catalog: Catalog  # of all providers: the packaged one, or the operator's own
+    tiers: Mapping[str, Tier]  # every tier by name
     limits: Limits
     timeouts: Timeouts
     attempts: Attempts
@@ -79,6 +83,7 @@ def load(overrides: Overrides, environ: Mapping[str, str]) -> Config:
         tree = _references(document, environ).resolve_tree(document.tree)
         tables = _take(tree, "providers", dict)
         rows = _take(tree, "models", list)
+        tiers = _take(tree, "tiers", dict)
         file = _convert(tree, FileConfig, ())
         providers = _providers(tables, environ)
         listen = _listen(overrides, environ, file)
@@ -90,6 +95,7 @@ def load(overrides: Overrides, environ: Mapping[str, str]) -> Config:
             providers=providers,
             models=_models(rows, providers),
             catalog=_catalog(environ, document, file.catalog.file),
+            tiers=_tiers(tiers),
             limits=file.limits,
             timeouts=_bounded(file.timeouts),
             attempts=file.attempts,
@@ -132,7 +138,7 @@ def _take(tree: dict[str, Any], key: str, kind: type[T]) -> T:
     """Part of the tree that is converted piece by piece, so that a problem says its own path."""
     value = tree.pop(key, kind())
     if not isinstance(value, kind):
-        example = "[providers.NAME]" if kind is dict else "[[models]]"
+        example = f"[{key}.NAME]" if kind is dict else f"[[{key}]]"
         raise PlacedError((key,), f"must be written as {example}")
     return value
 
@@ -195,6 +201,21 @@ def _models(rows: list[object], providers: Mapping[str, ProviderConfig]) -> tupl
         seen.add((model.id, model.provider))
         models.append(msgspec.structs.replace(model, upstream=model.upstream or model.id))
     return tuple(models)
+
+
+def _tiers(tables: dict[str, object]) -> Mapping[str, Tier]:
+    changed = {}
+    for name, table in tables.items():
+        steps = ("tiers", name)
+        given = _convert(table, TierConfig, steps)
+        if name not in TIERS:
+            raise PlacedError(steps, f"there is no such tier; there are {', '.join(TIERS)}")
+        try:
+            changed[name] = change_tier(TIERS[name], given)
+        except ValueError as error:
+            field, _, reason = str(error).partition(": ")
+            raise PlacedError((*steps, field), reason) from error
+    return build_tiers(changed)
 
 
 def _listen(

@@ -24,6 +24,7 @@ __all__ = [
     "ProviderConfig",
     "RouteTimeoutsConfig",
     "SimConfig",
+    "TierConfig",
     "Timeouts",
 ]
 
@@ -103,6 +104,20 @@ class CatalogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """`[catalog]`: what the operator's rows come on top of."""
 
     file: str | None = None  # in the form of `kproxy/catalog/models.json`; None: that one
+
+
+class TierConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One `[tiers.NAME]`, for one of the names in `admission/tiers.py`. None: the tier's default.
+
+    `overage` is USD per million tokens and `trial_credit` is USD, as written.
+    """
+
+    requests_per_minute: Count | None = None
+    burst: Count | None = None  # requests at once
+    tokens_per_month: Annotated[int, Meta(ge=0, le=1 << 50)] | None = None
+    overage: Usd | None = None
+    hard_cap: bool | None = None  # refuse beyond the month's tokens, whatever the overage costs
+    trial_credit: Usd | None = None
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -187,7 +202,7 @@ class SimConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class FileConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The whole file, but for `[providers]` and `[[models]]`, which are converted one by one."""
+    """The whole file, but for providers, models and tiers, which are converted one by one."""
 
     # Loopback: an open port with somebody's provider keys behind it is a decision, not a default.
     listen: tuple[str, ...] = ("127.0.0.1:4000",)

@@ -23,7 +23,7 @@ def record(*, tier="team", expires_at=None, revoked=False, key=KEY):
 
 def refused(presented, *records):
     with pytest.raises(Rejected) as caught:
-        identify(presented, {entry.digest: entry for entry in records}.get, NOW)
+        identify(presented, {entry.digest: entry for entry in records}.get, TIERS, NOW)
     return caught.value
 
 
@@ -56,7 +56,7 @@ def test_where_a_key_is_read_from(headers, expected):
 @pytest.mark.parametrize("tier", list(TIERS))
 def test_a_good_key_names_its_caller(tier):
     entry = record(tier=tier, expires_at=int(NOW) + 1)
-    caller = identify(KEY, {entry.digest: entry}.get, NOW)
+    caller = identify(KEY, {entry.digest: entry}.get, TIERS, NOW)
     assert caller.account is entry.account
     assert caller.key_id == "key_1"
     assert caller.tier is TIERS[tier]
@@ -71,19 +71,27 @@ def test_what_limits_a_key_comes_with_its_caller():
         provider_keys={"openai": Secret("sk-canary")},
         locked=frozenset({"groq"}),
     )
-    caller = identify(KEY, {entry.digest: entry}.get, NOW)
+    caller = identify(KEY, {entry.digest: entry}.get, TIERS, NOW)
     assert caller.guardrails is guardrails
     assert caller.provider_keys["openai"].reveal() == "sk-canary"
     assert caller.locked == {"groq"}
     assert "canary" not in repr(caller)
     plain = record()
-    caller = identify(KEY, {plain.digest: plain}.get, NOW)
+    caller = identify(KEY, {plain.digest: plain}.get, TIERS, NOW)
     assert (caller.guardrails, dict(caller.provider_keys)) == (Guardrails(), {})
+
+
+def test_the_tiers_are_those_it_is_given():
+    entry = record(tier="enterprise")
+    ours = {"enterprise": dataclasses.replace(TIERS["enterprise"], paid=False)}
+    caller = identify(KEY, {entry.digest: entry}.get, ours, NOW)
+    assert caller.tier is ours["enterprise"]
+    assert caller.paid is False
 
 
 def test_a_caller_cannot_be_changed():
     entry = record()
-    caller = identify(KEY, {entry.digest: entry}.get, NOW)
+    caller = identify(KEY, {entry.digest: entry}.get, TIERS, NOW)
     with pytest.raises(AttributeError):
         caller.paid = True
 
@@ -120,9 +128,9 @@ def test_every_refusal_of_a_presented_key_says_what_clients_match_on():
 
 def test_a_key_expires_at_its_second_and_not_before():
     entry = record(expires_at=int(NOW))
-    assert identify(KEY, {entry.digest: entry}.get, NOW - 0.001).key_id == "key_1"
+    assert identify(KEY, {entry.digest: entry}.get, TIERS, NOW - 0.001).key_id == "key_1"
     with pytest.raises(Rejected, match="expired"):
-        identify(KEY, {entry.digest: entry}.get, NOW)
+        identify(KEY, {entry.digest: entry}.get, TIERS, NOW)
 
 
 def test_a_lookup_that_matches_loosely_does_not_let_anyone_in(monkeypatch):
@@ -136,5 +144,5 @@ def test_a_lookup_that_matches_loosely_does_not_let_anyone_in(monkeypatch):
     monkeypatch.setattr(identity.hmac, "compare_digest", watched)
     stranger = record(key=b"kr-somebody-else")
     with pytest.raises(Rejected):
-        identify(KEY, lambda _: stranger, NOW)
+        identify(KEY, lambda _: stranger, TIERS, NOW)
     assert compared == [(stranger.digest, digest(KEY))]

@@ -18,6 +18,7 @@ import msgspec
 import trio
 
 from kproxy.admission.keys import Account, KeyRecord, digest
+from kproxy.admission.tiers import TIERS
 from kproxy.api.routes import Router
 from kproxy.api.service import Service
 from kproxy.catalog.load import Catalog, Model, Price, Provider
@@ -98,6 +99,7 @@ class House:
             endpoints={slug: _endpoint(slug, pool) for slug, pool in self.pools.items()},
             lookup=None if self.keyless else self.store.lookup if self.store else self._lookup,
             desk=KeyDesk(self.store) if self.store else None,
+            tiers=TIERS,
             unix_now=self.unix_now,
             ready=lambda: self.ready,
             policy=AttemptPolicy(self.timeouts),
