@@ -89,10 +89,26 @@ class Database:
                 raise
             self._connection.execute("COMMIT")
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All queries inside see the same moment, whatever is written meanwhile. Does not nest."""
+        with self._lock, self._named():
+            self._connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+
     def execute(self, sql: str, values: Sequence[Value] = ()) -> int:
         """Run one statement with its parameters; how many rows it changed."""
         with self._lock, self._named():
             return self._connection.execute(sql, values).rowcount
+
+    def execute_many(self, sql: str, rows: Sequence[Sequence[Value]]) -> None:
+        """Run one statement for each row of parameters, all of them inside a `transaction`."""
+        with self._lock, self._named():
+            self._connection.executemany(sql, rows)
 
     def query(self, sql: str, values: Sequence[Value] = ()) -> list[Row]:
         """Every row of one SELECT with its parameters."""

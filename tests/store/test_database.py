@@ -79,6 +79,28 @@ def test_a_failed_transaction_leaves_nothing_and_the_next_one_works(opened):
     assert len(opened.query("SELECT * FROM account")) == 1
 
 
+def test_a_snapshot_is_one_moment(tmp_path, opened):
+    other = open_database(tmp_path / "data")
+    with opened.snapshot():
+        assert opened.query("SELECT * FROM account") == []
+        other.execute("INSERT INTO account VALUES ('1', 'n', 'free', 0)")
+        assert opened.query("SELECT * FROM account") == []
+    assert len(opened.query("SELECT * FROM account")) == 1
+    with pytest.raises(StoreError, match="no such table"), opened.snapshot():
+        opened.query("SELECT * FROM missing")
+    with opened.transaction():
+        opened.execute("DELETE FROM account")
+    other.close()
+
+
+def test_many_rows_of_one_statement(opened):
+    with opened.transaction():
+        opened.execute_many(
+            "INSERT INTO account VALUES (?, ?, 'free', 0)", [("1", "a"), ("2", "b")]
+        )
+    assert opened.query("SELECT name FROM account ORDER BY id") == [("a",), ("b",)]
+
+
 def test_what_sqlite_refuses_is_a_store_error_that_names_the_file(opened):
     with pytest.raises(StoreError, match=r"kproxy\.db: FOREIGN KEY"), opened.transaction():
         opened.execute(
