@@ -14,12 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import trio
 
-from kproxy.admission.keys import KeyRecord
+from kproxy.admission.keys import KeyRecord, Secret
 from kproxy.api.routes import Router
 from kproxy.api.service import Service
 from kproxy.catalog.load import Catalog, load_packaged
@@ -40,10 +39,8 @@ from kproxy.errors import KproxyError
 from kproxy.routing.budget import Budget
 from kproxy.routing.live import Routes
 from kproxy.sim.serve import serve as serve_sim
-from kproxy.store.database import StoreError
-from kproxy.store.desk import KeyDesk
-from kproxy.store.keystore import KeyStore, open_keystore
-from kproxy.store.vault import Vault
+from kproxy.store.journal import Journal
+from kproxy.store.opening import StoreParams, Stores, open_stores
 from kproxy.telemetry.faultlog import FaultLog
 from kproxy.telemetry.lag import LoopLag
 from kproxy.telemetry.metrics import Metrics
@@ -51,7 +48,7 @@ from kproxy.transport.accept import open_listeners
 from kproxy.transport.dial import Dial, Origin, dialler, tls_context
 from kproxy.transport.hub import Hub
 from kproxy.transport.pool import Pool, PoolParams
-from kproxy.upstream.endpoint import AnswerLimits, Endpoint, request_prefix
+from kproxy.upstream.endpoint import AnswerLimits, Endpoint
 from kproxy.wire.limits import H1Limits
 
 __all__ = ["Started", "serve"]
@@ -78,13 +75,6 @@ class Started:
     keyless: bool  # auth = "none"
 
 
-class Keys(NamedTuple):
-    """The key store twice: the loop's own connection, and the one that may block."""
-
-    store: KeyStore
-    desk: KeyDesk
-
-
 async def serve(config: Config, announce: Callable[[Started], None]) -> None:
     """Serve until SIGTERM or SIGINT and the drain that follows; a second signal ends it now.
 
@@ -92,38 +82,43 @@ async def serve(config: Config, announce: Callable[[Started], None]) -> None:
     """
     with ExitStack() as stack:
         listeners = _listen(stack, config.listen)
-        keys = _open_keys(stack, config)
+        params = StoreParams(
+            config.data_dir, config.seal_key, config.auth == "none", config.strict_ledger
+        )
+        stores = open_stores(stack, params, time.time())
         _more_descriptors()
-        await _run(config, keys, listeners, announce)
+        await _run(config, stores, listeners, announce)
 
 
 async def _run(
     config: Config,
-    keys: Keys | None,
+    stores: Stores,
     listeners: Sequence[socket.socket],
     announce: Callable[[Started], None],
 ) -> None:
     hub = Hub()
     async with trio.open_nursery() as nursery:
         await nursery.start(hub.run)
+        await nursery.start(stores.journal.run)
         endpoints = await _endpoints(config, hub, nursery)
         catalog = build_catalog(config)
         lag, draining = LoopLag(), trio.Event()
         nursery.start_soon(lag.run)
-        service = build_service(config, Parts(catalog, endpoints, keys, hub, draining, lag))
+        service = build_service(config, Parts(catalog, endpoints, stores, hub, draining, lag))
         params = listener_params(config, DateField(time.time))
         listener = Listener(hub, listeners, Router(service), params)
         metrics = service.metrics
         metrics.watch("kproxy_loop_lag_seconds", "Lateness of the event loop.", lambda: lag.seconds)
         _watch(metrics, listener, hub, endpoints)
+        _watch_journal(metrics, stores.journal)
         addresses = tuple(Address(*one.getsockname()[:2]) for one in listeners)
-        if keys is not None:
-            nursery.start_soon(keys.desk.run)
+        if stores.keys is not None:
+            nursery.start_soon(stores.keys.desk.run)
         await nursery.start(_until_signal, listener, draining, config.drain_timeout)
         await nursery.start(listener.serve)
         gc.collect()
         gc.freeze()  # what lives from here to the end need not be looked at again
-        first = None if keys is None else keys.store.first_key(time.time())
+        first = None if stores.keys is None else stores.keys.store.first_key(time.time())
         announce(_started(config, catalog, addresses, first))
         await listener.wait_over()
         nursery.cancel_scope.cancel()
@@ -174,7 +169,7 @@ class Parts:
 
     catalog: Catalog
     endpoints: Mapping[str, Endpoint]
-    keys: Keys | None
+    stores: Stores
     hub: Hub
     draining: trio.Event
     lag: LoopLag
@@ -182,7 +177,8 @@ class Parts:
 
 def build_service(config: Config, parts: Parts) -> Service:
     """Everything the handlers need, from the parts."""
-    catalog, keys, name = parts.catalog, parts.keys, config.reference_model
+    catalog, name = parts.catalog, config.reference_model
+    stores, keys = parts.stores, parts.stores.keys
     references = catalog.by_id(name) or load_packaged().by_id(name)
     return Service(
         catalog=catalog,
@@ -191,19 +187,22 @@ def build_service(config: Config, parts: Parts) -> Service:
         desk=None if keys is None else keys.desk,
         tiers=config.tiers,
         unix_now=time.time,
+        boot_ns=partial(time.clock_gettime_ns, time.CLOCK_BOOTTIME),
         ready=lambda: not parts.draining.is_set(),
         policy=attempt_policy(config),
         routes=Routes((model.key for model in catalog.models), health_params(config)),
         hedges=Budget(hedge_budget(config)),
         repeats=Budget(repeat_budget(config)),
         overloaded=parts.lag.overloaded,
-        record=lambda receipt: None,
+        limits=stores.counters,
+        journal=stores.journal,
         heartbeat=config.timeouts.heartbeat,
         json_limits=json_limits(config),
         reference=references[0].price if references else None,
         metrics=Metrics((model.provider, model.id) for model in catalog.models),
         faults=FaultLog(),
         timers=parts.hub.timers,
+        receipts=stores.receipts,
     )
 
 
@@ -223,6 +222,17 @@ def _watch(
         pools[slug, "idle"] = partial(_idle, endpoint.pool)
     metrics.watch_each(
         "kproxy_upstream_connections", "Connections to providers.", ("provider", "state"), pools
+    )
+
+
+def _watch_journal(metrics: Metrics, journal: Journal) -> None:
+    metrics.watch(
+        "kproxy_ledger_unmoved_bytes",
+        "Receipts that are not in the database yet.",
+        lambda: journal.statistics().unmoved,
+    )
+    metrics.watch(
+        "kproxy_ledger_healthy", "Whether receipts find room.", lambda: journal.statistics().healthy
     )
 
 
@@ -256,34 +266,16 @@ def _endpoint(config: Config, slug: str, url: str, dial: Dial, hub: Hub) -> Endp
     tls = parts.scheme == "https"
     origin = Origin(parts.hostname or "", parts.port or (443 if tls else 80), tls)
     dialect = OpenAI()
-    credentials = dialect.credentials(given.api_key.reveal() if given.api_key else "")
     params = PoolParams(given.max_connections, times.connect, times.upstream_keep_alive)
     return Endpoint(
         provider=slug,
         dialect=dialect,
         pool=Pool(origin, dial, hub.timers, params),
-        prefix=request_prefix(parts.path + dialect.path, origin.authority(), credentials),
+        target=parts.path + dialect.path,
+        api_key=given.api_key or Secret(""),
         h1=H1Limits(response_head=limits.upstream_head),
         limits=AnswerLimits(limits.upstream_body, limits.sse_line, limits.sse_event),
     )
-
-
-def _open_keys(stack: ExitStack, config: Config) -> Keys | None:
-    """The keys, closed with `stack`; None where there are none. Raises StoreError."""
-    if config.auth == "none":
-        return None
-    vault = Vault(config.data_dir, config.seal_key)
-    store = open_keystore(config.data_dir, vault=vault)
-    stack.callback(store.close)
-    desk = KeyDesk(open_keystore(config.data_dir, vault=vault))
-    stack.callback(desk.close)
-    try:
-        problem = store.seal_problem()
-    except StoreError as error:
-        problem = str(error)
-    if problem is not None:
-        log.error("%s", problem)
-    return Keys(store, desk)
 
 
 def _listen(stack: ExitStack, addresses: Sequence[Address]) -> list[socket.socket]:

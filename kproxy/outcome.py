@@ -48,3 +48,4 @@ class AttemptOutcome(msgspec.Struct, frozen=True):
     fault: str | None = None
     usage: Usage | None = None
     cost: int | None = 0
+    own_key: bool = False  # sent with a provider key of the caller's own

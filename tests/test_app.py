@@ -15,6 +15,7 @@ from kproxy.catalog.load import load_packaged
 from kproxy.config import Config, Overrides, load
 from kproxy.config.providers import SEED_PROVIDERS
 from kproxy.store.keystore import open_keystore
+from kproxy.store.segment import segment_names
 
 ACME = '[providers.acme]\nbase_url = "http://127.0.0.1:9/v1"\n'
 
@@ -62,10 +63,13 @@ async def test_announced_once_served_and_drained(nursery: trio.Nursery, tmp_path
     nursery.start_soon(watched.run, configured(tmp_path))
     stream = await watched.connect()
     assert (await ask(stream, "/readyz")).startswith(b"HTTP/1.1 200 ")
+    assert b"kproxy_ledger_healthy 1.0" in await ask(stream, "/metrics")
+    assert segment_names(tmp_path / "data" / "spool") != []
     signal.raise_signal(signal.SIGTERM)
     assert await stream.receive_some() == b"", "an idle connection is closed"
     await stream.aclose()
     await watched.over.wait()
+    assert segment_names(tmp_path / "data" / "spool") == [], "the journal is closed in order"
     (started,) = watched.started
     assert started.simulated
     assert started.models[:2] == ("gpt-4.1", "claude-sonnet-4-20250514")
@@ -129,7 +133,7 @@ async def test_an_address_in_use(tmp_path: Path) -> None:
 
 
 @pytest.mark.loopback
-async def test_without_keys_nothing_is_stored(nursery: trio.Nursery, tmp_path: Path) -> None:
+async def test_without_keys_none_is_made(nursery: trio.Nursery, tmp_path: Path) -> None:
     watched = Watched()
     nursery.start_soon(watched.run, configured(tmp_path, 'auth = "none"\n'))
     stream = await watched.connect()
@@ -137,10 +141,12 @@ async def test_without_keys_nothing_is_stored(nursery: trio.Nursery, tmp_path: P
     assert b"keys_disabled" in await ask(stream, "/api/auth")
     (started,) = watched.started
     assert (started.keyless, started.first_key) == (True, None)
-    assert not await trio.Path(tmp_path / "data").exists()
     await stream.aclose()
     signal.raise_signal(signal.SIGTERM)
     await watched.over.wait()
+    store = open_keystore(tmp_path / "data")
+    assert (store.accounts(), store.list()) == ([], [])
+    store.close()
 
 
 @pytest.mark.loopback

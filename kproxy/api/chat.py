@@ -1,11 +1,13 @@
 """POST /v1/chat/completions: the life of a request, top to bottom.
 
-who -> body -> parsed -> allowed -> planned -> carried out. Each step either gives the next one its
-value or raises what the caller is told; nothing is dispatched or counted for a refused request.
+who -> limited -> body -> parsed -> allowed -> planned -> reserved -> carried out. Each step either
+gives the next one its value or raises what the caller is told; nothing is dispatched, counted or
+charged for a refused request.
 """
 
 import trio
 
+from kproxy.api.admit import key_constraints, limited_by, reserve, take_turn
 from kproxy.api.job import Admitted, Job
 from kproxy.api.service import Service
 from kproxy.api.stream import answer_stream
@@ -22,13 +24,22 @@ __all__ = ["complete_chat"]
 async def complete_chat(service: Service, exchange: Exchange) -> None:
     """Answer one chat request, streamed or whole."""
     caller = service.identify(exchange)
+    rate = take_turn(service, caller)
     body = await exchange.read_body()
     call = decode_chat(body, service.json_limits)
     validate(call.request, paid=caller.paid)
     prompt_tokens = estimate_prompt_tokens(call.prompt)
-    known = service.routes.snapshot(trio.current_time())
-    decision = plan(call.request, prompt_tokens, service.catalog, service.policy, known)
-    with Job(service, exchange, Admitted(caller, call, prompt_tokens), decision) as job:
+    decision = plan(
+        call.request,
+        prompt_tokens,
+        service.catalog,
+        service.policy,
+        service.routes.snapshot(trio.current_time()),
+        key_constraints(caller),
+    )
+    held = reserve(service, caller, call.request, prompt_tokens, decision)
+    admitted = Admitted(caller, call, prompt_tokens, held, limited_by(rate, held))
+    with Job(service, exchange, admitted, decision) as job:
         if call.request.stream:
             await answer_stream(job)
         else:

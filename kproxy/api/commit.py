@@ -35,12 +35,16 @@ NO_STREAMS = frozenset({b"text/html", b"application/json"})
 class Relay:
     """Provider bytes to caller bytes, see `transport.duplex.Stage`."""
 
-    __slots__ = ("_body", "_exchange", "_flow", "clean", "finished")
+    __slots__ = ("_body", "_exchange", "_flow", "_holds", "clean", "finished", "rest")
 
-    def __init__(self, attempt: Attempt, flow: Flow, exchange: Exchange) -> None:
+    def __init__(
+        self, attempt: Attempt, flow: Flow, exchange: Exchange, *, holds: bool = False
+    ) -> None:
         self._body = attempt.body
         self._flow = flow
         self._exchange = exchange
+        self._holds = holds  # the last bytes wait for the ledger, see `rest`
+        self.rest = b""
         self.finished = False
         self.clean = True  # the provider's framing held: its connection may be used again
 
@@ -54,17 +58,35 @@ class Relay:
         except ProtocolError as error:
             return self.lost(error)
         out = flow.take(payload)
+        if not flow.adopted and flow.waits:
+            return exchange.frame(out)
         if flow.state is FlowState.DONE or body.complete:
-            try:
-                out += flow.end()
-            except Fault:
-                flow.unsent = out
-                raise
-            self.finished = True
-            return exchange.frame(out) + exchange.ending
+            return self._ended(out)
         if out is payload and body.verbatim and not exchange.head.http_10:
             return data
         return exchange.frame(out)
+
+    def adopt(self) -> bytes:
+        """The attempt is the caller's: what had to wait for that. Raises Fault (`Flow.adopt`)."""
+        out = self._flow.adopt()
+        if self._flow.state is FlowState.DONE or self._body.complete:
+            return self._ended(out)
+        return self._exchange.frame(out)
+
+    def _ended(self, out: bytes) -> bytes:
+        """The body is over, or all of it that counts. Raises Fault where it was no answer."""
+        flow, exchange = self._flow, self._exchange
+        try:
+            out += flow.end()
+        except Fault:
+            flow.unsent = out
+            raise
+        self.finished = True
+        whole = exchange.frame(out) + exchange.ending
+        if not self._holds:
+            return whole
+        self.rest = whole
+        return b""
 
     def lost(self, error: ProtocolError | None) -> bytes:
         """Nothing more can be read: a good end behind a finish reason, else a Fault.
@@ -104,7 +126,7 @@ class Streaming:
     """Makes the streamed attempts of one chain, see `upstream.race.Runner`.
 
     `fields` are the members of the request. `transcript` is the answer's so far, where it may be
-    or is being rescued; `rescuing` says the second.
+    rescued; while it is, `shown` is how many characters of text there are to go on from.
     """
 
     def __init__(
@@ -113,14 +135,13 @@ class Streaming:
         chain: Chain,
         fields: Mapping[str, Raw],
         transcript: Transcript | None = None,
-        *,
-        rescuing: bool = False,
+        shown: int = 0,
     ) -> None:
         self._job = job
         self._chain = chain
         self._fields = fields
         self._transcript = transcript
-        self._rescuing = rescuing
+        self._shown = shown
         self.may_hedge = job.may_hedge
         self.may_repeat = job.may_repeat
 
@@ -131,7 +152,7 @@ class Streaming:
             try:
                 await self._job.open(record, self._fields)
             except Rejected as refusal:
-                if not self._rescuing:
+                if not self._shown:
                     raise
                 # What it refuses is our prefill: the caller's own messages were taken before.
                 raise Fault(FaultKind.NO_PREFILL, "it does not go on from a prefill") from refusal
@@ -167,4 +188,5 @@ class Streaming:
             self._transcript,
         )
         record.flow = flow
-        return Committed(record, flow, Relay(attempt, flow, job.exchange))
+        relay = Relay(attempt, flow, job.exchange, holds=job.service.journal.strict)
+        return Committed(record, flow, relay)

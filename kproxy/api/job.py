@@ -5,6 +5,7 @@ caller is told, and leaves exactly one receipt, whatever the end was. It lives i
 left like a context: by its good end, or by the exception that the caller is told.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -13,8 +14,9 @@ import trio
 from msgspec import Raw
 
 from kproxy.admission.identity import Caller
+from kproxy.admission.quota import NOTHING, Amount, counted
 from kproxy.api.record import AttemptRecord, ending_of
-from kproxy.api.service import Service
+from kproxy.api.service import Held, Service
 from kproxy.downstream.exchange import Exchange
 from kproxy.errors import DeadlineExceeded, Exhausted
 from kproxy.ledger.receipt import attempts_json
@@ -27,20 +29,27 @@ from kproxy.routing.plan import AttemptSpec, Plan
 from kproxy.routing.planner import POLICY_VERSION, is_auto
 from kproxy.schema.chat import ChatCall
 from kproxy.schema.receipt import Decision, Execution, Join, Receipt
+from kproxy.store.database import StoreError
 from kproxy.upstream.attempt import Attempt, Timing
 from kproxy.wire.events import Headers
 from kproxy.wire.names import COST, PROVIDER, RECEIPT, SAVINGS, forwardable
 
 __all__ = ["Admitted", "Job"]
 
+log = logging.getLogger("kproxy.ledger")
+
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A request that passed everything but the plan. `prompt_tokens` is our estimate."""
+    """A request that may be dispatched. `prompt_tokens` is our estimate; `held` is what it may use,
+    and the job's to end; `limits` are fields that say how the caller stands.
+    """
 
     caller: Caller
     call: ChatCall
     prompt_tokens: int
+    held: Held
+    limits: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class Job:
@@ -60,7 +69,7 @@ class Job:
         self.joins: tuple[Join, ...] = ()
         self.is_decided = False  # what is cancelled now was superseded
         self.running: dict[AttemptRecord, int | None] = {}  # what each is estimated to cost
-        self._caller = admitted.caller
+        self._admitted = admitted
         self.adopted: AttemptRecord | None = None  # whose words the caller is being shown
         self._shown: list[Usage] = []  # what the parts of the answer have used
         self._concluded = False
@@ -80,10 +89,14 @@ class Job:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None:
             self.conclude(Ending.COMPLETE)
-        elif isinstance(error, Exhausted | DeadlineExceeded):
-            self.conclude(Ending.FAULT)
-        else:
-            self.conclude(ending_of(error))
+            return
+        ending = ending_of(error)
+        if isinstance(error, Exhausted | DeadlineExceeded):
+            ending = Ending.FAULT
+        try:
+            self.conclude(ending)
+        except StoreError as trouble:
+            log.error("%s: %s", self.receipt_id, trouble)  # the journal holds it, and tries again
 
     # --- attempts
 
@@ -109,7 +122,9 @@ class Job:
         """
         endpoint, stream = record.attempt.endpoint, bool(self.call.request.stream)
         body = endpoint.dialect.encode(fields, record.spec.model.upstream, stream)
-        await record.attempt.open(endpoint.request(body, self._passed))
+        key = self._admitted.caller.provider_keys.get(endpoint.provider)
+        record.own_key = key is not None
+        await record.attempt.open(endpoint.request(body, self._passed, key))
 
     def may_hedge(self, spec: AttemptSpec) -> bool:
         """Whether the plan's caps and the house's budget allow one more attempt beside these."""
@@ -145,11 +160,30 @@ class Job:
         return total_usage(self._shown)
 
     def conclude(self, status: Ending) -> None:
-        """Leave the receipt. Only the first call does: what is known then is how it ended."""
+        """Leave the receipt, and count what is charged. Only the first call does anything: what is
+        known then is how it ended. Raises StoreError where the receipt found no room."""
         if self._concluded:
             return
         self._concluded = True
-        self.service.record(self._receipt(status))
+        charged = self._charged(status)
+        try:
+            self.service.journal.append(self._receipt(status, charged))
+        finally:
+            if charged == NOTHING:
+                self._admitted.held.release()
+            else:
+                self._admitted.held.settle(charged)
+
+    def _charged(self, status: Ending) -> Amount:
+        """What counts against the account's limits: nothing for a refused or failed request."""
+        if status in (Ending.FAULT, Ending.REJECTED):
+            return NOTHING
+        tier, parts = self._admitted.caller.tier, []
+        for outcome in self.outcomes:
+            if (usage := outcome.usage) is not None:
+                used, managed = usage.prompt_tokens + usage.completion_tokens, not outcome.own_key
+                parts.append(counted(tier, used, outcome.cost or 0, managed=managed))
+        return Amount(sum(part.tokens for part in parts), sum(part.spend for part in parts))
 
     def settle(self) -> Settlement:
         """What the caller is told of a complete answer. The receipt is left before it leaves."""
@@ -181,6 +215,7 @@ class Job:
             (PROVIDER, attempt.endpoint.provider.encode("ascii")),
             (RECEIPT, self.receipt_id.encode("ascii")),
             (b"server-timing", self._server_timing(attempt)),
+            *self._admitted.limits,
         ]
 
     def money_fields(self, settlement: Settlement) -> Headers:
@@ -197,8 +232,8 @@ class Job:
         pinned = not is_auto(self.call.request.model)
         return savings(usage, self.service.reference, self._cost(), pinned=pinned)
 
-    def _receipt(self, status: Ending) -> Receipt:
-        plan, exchange, caller = self.plan, self.exchange, self._caller
+    def _receipt(self, status: Ending, charged: Amount) -> Receipt:
+        plan, exchange, caller = self.plan, self.exchange, self._admitted.caller
         usage = total_usage(self._shown) if self._shown else None
         chosen = plan.attempts[0].model
         latency = trio.current_time() - exchange.arrived
@@ -227,6 +262,8 @@ class Job:
                 first_token=min(firsts, default=None),
                 usage=usage,
                 joins=self.joins,
+                charged_tokens=charged.tokens,
+                charged_spend=charged.spend,
             ),
             policy_version=POLICY_VERSION,
         )

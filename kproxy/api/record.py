@@ -12,7 +12,7 @@ import trio
 from kproxy.api.service import Service
 from kproxy.dialect.flow import Flow
 from kproxy.downstream.exchange import Exchange
-from kproxy.errors import BrokenStream, Fault, Rejected
+from kproxy.errors import BrokenStream, Fault, FaultKind, Rejected
 from kproxy.ledger.settle import cost
 from kproxy.ledger.usage import estimate_usage, from_reply
 from kproxy.outcome import AttemptOutcome, Ending, Usage
@@ -23,6 +23,10 @@ from kproxy.schema.reply import ReplyUsage
 from kproxy.upstream.attempt import Attempt
 
 __all__ = ["AttemptRecord", "ending_of"]
+
+
+OF_THE_KEY = frozenset({FaultKind.CREDENTIAL, FaultKind.RATE_LIMITED})
+"""Faults that say something of the key: of a caller's own one, nothing that concerns others."""
 
 
 class Request(Protocol):
@@ -43,7 +47,7 @@ class Request(Protocol):
 class AttemptRecord:
     """See the module. The attempt's connection is the record's until it has ended."""
 
-    __slots__ = ("_ended", "_grant", "_job", "attempt", "flow", "spec")
+    __slots__ = ("_ended", "_grant", "_job", "attempt", "flow", "own_key", "spec")
 
     def __init__(self, job: Request, spec: AttemptSpec, attempt: Attempt, grant: Grant) -> None:
         self._job = job
@@ -52,6 +56,7 @@ class AttemptRecord:
         self.spec = spec
         self.attempt = attempt
         self.flow: Flow | None = None  # of a stream: what it has said so far
+        self.own_key = False  # sent with a key of the caller's, not with the operator's
 
     def __repr__(self) -> str:
         return f"<AttemptRecord {self.attempt!r}>"
@@ -106,7 +111,10 @@ class AttemptRecord:
 
     def _break(self, fault: Fault) -> None:
         job, model, now = self._job, self.spec.model, trio.current_time()
-        self._grant.failed(now, fault, accrued=accrues(fault, hurried=job.plan.hurried))
+        if self.own_key and fault.kind in OF_THE_KEY:
+            self._grant.abandoned(now, None)
+        else:
+            self._grant.failed(now, fault, accrued=accrues(fault, hurried=job.plan.hurried))
         metrics = job.service.metrics
         metrics.fault(model.provider, fault.kind)
         job.service.faults.note(*metrics.labels(model.provider, model.id), fault, now)
@@ -141,6 +149,7 @@ class AttemptRecord:
             fault=None if fault is None else fault.kind.value,
             usage=usage,
             cost=paid,
+            own_key=self.own_key,
         )
         job.note(self, outcome)
         metrics = job.service.metrics

@@ -11,6 +11,7 @@ from kproxy.api.keys import change_key, create_key, delete_key, list_keys
 from kproxy.api.models import list_models, show_model
 from kproxy.api.operations import show_alive, show_metrics, show_ready
 from kproxy.api.performance import show_performance
+from kproxy.api.receipts import list_receipts, show_receipt
 from kproxy.api.service import Service
 from kproxy.downstream.exchange import Exchange, ExchangeState
 from kproxy.errors import Rejected
@@ -34,6 +35,8 @@ ROUTES: Mapping[bytes, Mapping[bytes, Route]] = MappingProxyType(
         b"/v1/models": {b"GET": Route(list_models, "key")},
         b"/v1/models/{id}": {b"GET": Route(show_model, "key")},
         b"/v1/performance": {b"GET": Route(show_performance, "key")},
+        b"/v1/receipts": {b"GET": Route(list_receipts, "key")},
+        b"/v1/receipts/{id}": {b"GET": Route(show_receipt, "key")},
         b"/api/auth": {b"GET": Route(list_keys, "key"), b"POST": Route(create_key, "key")},
         b"/api/auth/{id}": {
             b"DELETE": Route(delete_key, "key"),

@@ -2,10 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from kproxy.admission.identity import Caller, bearer, identify
 from kproxy.admission.keys import KeyRecord
+from kproxy.admission.quota import Amount
+from kproxy.admission.ratelimit import RateParams, Verdict
 from kproxy.admission.sidecar import local_caller
+from kproxy.admission.standing import Standing
 from kproxy.admission.tiers import Tier
 from kproxy.catalog.load import Catalog, Price
 from kproxy.downstream.exchange import Exchange
@@ -15,6 +19,7 @@ from kproxy.routing.plan import AttemptPolicy
 from kproxy.schema.jsonlimits import JsonLimits
 from kproxy.schema.receipt import Receipt
 from kproxy.store.desk import KeyDesk
+from kproxy.store.receipts import Receipts
 from kproxy.telemetry.faultlog import FaultLog
 from kproxy.telemetry.metrics import Metrics
 from kproxy.transport.timers import Timers
@@ -23,13 +28,65 @@ from kproxy.upstream.endpoint import Endpoint
 __all__ = ["Service"]
 
 
+class Ledger(Protocol):
+    """Where receipts go (store/journal.py)."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether there is room for the receipts of what is admitted now."""
+        ...
+
+    @property
+    def strict(self) -> bool:
+        """Whether an answer's last bytes wait until its receipt survives a power cut."""
+        ...
+
+    def append(self, receipt: Receipt) -> None:
+        """Keep a receipt: in the kernel's hands when this returns. Raises StoreError."""
+        ...
+
+    async def durable(self) -> None:
+        """Until everything appended so far is on the disk. Raises StoreError."""
+        ...
+
+
+class Held(Protocol):
+    """A reservation, ended exactly once."""
+
+    @property
+    def standing(self) -> Standing | None:
+        """The month's tokens with it reserved; None: no limit."""
+        ...
+
+    def settle(self, used: Amount) -> None:
+        """Count what was used instead."""
+        ...
+
+    def release(self) -> None:
+        """Count nothing."""
+        ...
+
+
+class Limits(Protocol):
+    """What accounts may use, shared by all workers (store/counters.py)."""
+
+    def take(self, account_id: str, rate: RateParams | None, now_ns: int) -> Verdict | None:
+        """One request of the rate; None: no limit."""
+        ...
+
+    def reserve(self, account_id: str, tier: Tier, asked: Amount, now: float) -> Held:
+        """What a request may use. Raises Rejected 429."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """`unix_now` is the wall clock in seconds; `ready` says whether new work is welcome.
 
-    `heartbeat` is in seconds; `reference` is what savings are measured against. `record` keeps a
-    receipt; `overloaded` says that there is no room for attempts that need not be. Without
-    `lookup` no key is needed (`auth = "none"`); without `desk` none can be managed.
+    `boot_ns` is a clock that nobody can set, in nanoseconds. `heartbeat` is in seconds;
+    `reference` is what savings are measured against. `overloaded` says that there is no room for
+    attempts that need not be. Without `lookup` no key is needed (`auth = "none"`); without `desk`
+    none can be managed.
     """
 
     catalog: Catalog
@@ -38,19 +95,22 @@ class Service:
     desk: KeyDesk | None
     tiers: Mapping[str, Tier]
     unix_now: Callable[[], float]
+    boot_ns: Callable[[], int]
     ready: Callable[[], bool]
     policy: AttemptPolicy
     routes: Routes
     hedges: Budget
     repeats: Budget
     overloaded: Callable[[], bool]
-    record: Callable[[Receipt], None]
+    limits: Limits
+    journal: Ledger
     heartbeat: float
     json_limits: JsonLimits
     reference: Price | None
     metrics: Metrics
     faults: FaultLog
     timers: Timers
+    receipts: Receipts
 
     def identify(self, exchange: Exchange) -> Caller:
         """Who is calling. Raises Rejected 401; without keys 403 for a foreign web page."""

@@ -81,20 +81,18 @@ async def _relay(job: Job, won: Committed) -> Fault | None:
     Raises Broken and Expired of the caller's side. What preceded the fault has been sent.
     """
     job.adopted = won.record
-    exchange, link = job.exchange, job.exchange.link
+    exchange, link, journal = job.exchange, job.exchange.link, job.service.journal
     with won.record:
-        head = b""
-        if exchange.state is ExchangeState.WAITING:
-            head = exchange.start([*STREAM_HEADERS, *job.fields(won.attempt)])
-        await link.send_all(exchange.due() + head + won.first)
         try:
-            rest = await _pump(job, won)
+            rest = await _carry(job, won)
         except Fault as fault:
             won.record.fail(BrokenStream(fault))
             if won.flow.unsent:
                 await link.send_all(exchange.frame(won.flow.unsent))
             return fault
         if rest:
+            if journal.strict:
+                await journal.durable()
             await link.send_all(rest)
         if won.relay.clean:
             won.attempt.finish()
@@ -103,11 +101,26 @@ async def _relay(job: Job, won: Committed) -> Fault | None:
     return None
 
 
+async def _carry(job: Job, won: Committed) -> bytes:
+    """The head where it has not left, what has gathered, and then chunk by chunk; what is still due
+    when the answer is whole. Raises Fault, Broken, Expired."""
+    exchange = job.exchange
+    first = exchange.due()
+    if exchange.state is ExchangeState.WAITING:
+        first += exchange.start([*STREAM_HEADERS, *job.fields(won.attempt)])
+    first += won.first
+    try:
+        first += won.relay.adopt()
+    except Fault:
+        await exchange.link.send_all(first)
+        raise
+    await exchange.link.send_all(first)
+    return won.relay.rest if won.relay.finished else await _pump(job, won)
+
+
 async def _pump(job: Job, won: Committed) -> bytes:
     """Until the answer is whole; what is still due then. Raises Fault, Broken, Expired."""
     source = won.attempt.link
-    if won.relay.finished:
-        return b""
     try:
         source.deadline = won.attempt.timing.total
         await source.pump(job.exchange.link, won.relay, won.attempt.timing.gap)
@@ -121,7 +134,7 @@ async def _pump(job: Job, won: Committed) -> bytes:
         if won.flow.state is FlowState.OPEN:
             raise won.attempt.silence() from late
         return won.relay.lost(None)
-    return b""
+    return won.relay.rest
 
 
 async def _rescue(
@@ -133,12 +146,11 @@ async def _rescue(
     plan = rescue_plan(job.plan, spec, fault, tried, len(job.outcomes))
     if text is None or plan is None or broken.flow.state is not FlowState.OPEN:
         return None
-    shown = job.shown
-    transcript.join(text, shown)
-    fields = continued(job.call.fields, text, shown.completion_tokens)
+    used = job.shown
+    transcript.join(text, used)
+    fields = continued(job.call.fields, text, used.completion_tokens)
     chain = Chain(plan, job.chance)
-    job.is_decided = False
-    runner = Streaming(job, chain, fields, transcript, rescuing=True)
+    runner = Streaming(job, chain, fields, transcript, shown=len(text))
     try:
         with _pulse(job):
             won = await carry_out(chain, job.deadline, runner)

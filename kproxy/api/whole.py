@@ -58,6 +58,8 @@ async def answer_whole(job: Job) -> None:
     record.attempt.finish()
     record.complete(facts.usage, facts.text)
     settlement = job.settle()
+    if job.service.journal.strict:
+        await job.service.journal.durable()
     body = splice(untag(body) if facts.tagged else body, job.extension(settlement))
     headers = [JSON_TYPE, *job.fields(record.attempt), *job.money_fields(settlement)]
     await job.exchange.respond(Answer(200, headers, body))

@@ -71,6 +71,7 @@ class Config:
     attempts: Attempts
     half_close: bool  # answer a caller that has ended its sending side
     drain_timeout: float  # seconds
+    strict_ledger: bool  # a receipt is on the disk before its answer ends
     reference_model: str
     sim: SimParams
     source: Path | None  # the file it was read from
@@ -101,6 +102,7 @@ def load(overrides: Overrides, environ: Mapping[str, str]) -> Config:
             attempts=file.attempts,
             half_close=file.half_close,
             drain_timeout=file.drain_timeout,
+            strict_ledger=file.ledger == "strict",
             reference_model=file.reference_model,
             sim=_sim(file.sim),
             source=document.file,

@@ -213,6 +213,9 @@ class FileConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     half_close: bool = False
     # Long answers take minutes: 30 s has cut every long stream of those who tried it.
     drain_timeout: Annotated[float, Meta(ge=0, le=86_400)] = 600.0
+    # A receipt that is "fast" survives the process; a "strict" one also a power cut, for an fsync
+    # before the last byte of each answer (one for all that end together).
+    ledger: Literal["fast", "strict"] = "fast"
     reference_model: str = "gpt-4.1"  # contract section 5: what savings are measured against
     catalog: CatalogConfig = CatalogConfig()
     limits: Limits = Limits()

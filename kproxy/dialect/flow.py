@@ -22,6 +22,9 @@ carries `x_kairosroute` for who asked for it, and is taken out for who did not. 
 held chunk is a good end also where a provider gives fewer choices than `n`; an end of the
 connection is one only where all `n` have finished.
 
+An attempt may have a whole answer in one read and still lose the race for the caller. So behind the
+last finish reason nothing is looked at before the attempt is adopted.
+
 What ends otherwise is a Fault, raised at the event that shows it; what had to be passed on before
 that event has been returned by earlier calls or stands in `unsent`.
 
@@ -76,7 +79,8 @@ class Flow:
 
     __slots__ = (
         "_choices", "_dialect", "_extension", "_finished", "_gathered", "_held", "_placed",
-        "_reader", "_transcript", "_wants_usage", "committed", "state", "text", "unsent", "usage",
+        "_reader", "_stash", "_transcript", "_wants_usage", "adopted", "committed", "state", "text",
+        "unsent", "usage",
     )  # fmt: skip
 
     def __init__(
@@ -97,6 +101,8 @@ class Flow:
         self._gathered = bytearray()  # events before the first token
         self._held: Event | None = None  # the chunk that may turn out to be the last
         self._placed = False  # x_kairosroute has left
+        self._stash: list[Event] = []  # events that wait for the adoption
+        self.adopted = False
         self.committed = False
         self.state = FlowState.OPEN
         self.text = 0
@@ -117,6 +123,21 @@ class Flow:
             raise Fault(FaultKind.TOO_LARGE, error.message) from error
         if len(events) == 1:
             return self._event(events[0])  # the common case: one event, one write
+        return self._events(events)
+
+    @property
+    def waits(self) -> bool:
+        """Whether only the adoption is missing: what comes next would place the extension."""
+        return not self.adopted and (bool(self._stash) or self.state is FlowState.FINISHED)
+
+    def adopt(self) -> bytes:
+        """This answer is the one that the caller gets: go on with what had to wait. Raises Fault.
+
+        The extension is asked for only from here on, so that an attempt that another one overtakes
+        in the same instant has not settled anything.
+        """
+        self.adopted = True
+        events, self._stash = self._stash, []
         return self._events(events)
 
     def end(self) -> bytes:
@@ -140,12 +161,19 @@ class Flow:
     def _events(self, events: list[Event]) -> bytes:
         parts: list[bytes] = []
         try:
-            for event in events:
-                parts.append(self._event(event))  # noqa: PERF401 - what was before a fault counts
+            for place, event in enumerate(events):
+                if not self.adopted and self.committed and self._would_end(event):
+                    self._stash = events[place:]
+                    break
+                parts.append(self._event(event))
         except Fault:
             self.unsent = b"".join(parts)
             raise
         return b"".join(parts)
+
+    def _would_end(self, event: Event) -> bool:
+        """Whether this event may make a held chunk the last one."""
+        return self.state is FlowState.FINISHED or (event.data or b"").startswith(b"[DONE]")
 
     def _event(self, event: Event) -> bytes:
         data = event.data

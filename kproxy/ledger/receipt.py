@@ -94,6 +94,8 @@ def _attempt(outcome: AttemptOutcome) -> Members:
         "cost_usd": _usd(outcome.cost),
         "estimated": usage is not None and usage.estimated,
     }
+    if outcome.own_key:
+        members["own_key"] = True
     return _marked(members, outcome.cost)
 
 

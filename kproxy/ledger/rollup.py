@@ -45,6 +45,8 @@ class Counts(NamedTuple):
     reasoning_tokens: int = 0
     cost: int = 0
     savings: int = 0
+    charged_tokens: int = 0  # against the account's limits, see schema/receipt.py
+    charged_spend: int = 0
 
 
 class Rollup:
@@ -83,7 +85,14 @@ def _lines(receipt: Receipt) -> Iterator[tuple[str, str, Counts]]:
     answered = _answered_by(attempts)
     if answered is None:
         decision = receipt.decision
-        yield decision.model_id, decision.provider, Counts(1, failed, savings=execution.savings)
+        request = Counts(
+            1,
+            failed,
+            savings=execution.savings,
+            charged_tokens=execution.charged_tokens,
+            charged_spend=execution.charged_spend,
+        )
+        yield decision.model_id, decision.provider, request
     for place, attempt in enumerate(attempts):
         usage = attempt.usage or _NOTHING
         own = place == answered  # the request is counted here
@@ -100,6 +109,8 @@ def _lines(receipt: Receipt) -> Iterator[tuple[str, str, Counts]]:
             usage.reasoning_tokens,
             attempt.cost or 0,
             execution.savings if own else 0,
+            execution.charged_tokens if own else 0,
+            execution.charged_spend if own else 0,
         )
         yield attempt.model, attempt.provider, counts
 

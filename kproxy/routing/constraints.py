@@ -9,13 +9,47 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import NamedTuple
 
+import msgspec
+
 from kproxy.catalog.load import ALL_CAPABILITIES, Catalog, Model
 from kproxy.money import NANOS_PER_USD, format_usd
 from kproxy.schema.chat import PRECISION_RANK, ChatRequest
 
-__all__ = ["COST_CAP", "Violation", "named", "violations"]
+__all__ = [
+    "ANYTHING",
+    "COST_CAP",
+    "COST_CAPS",
+    "KEY_COST_CAP",
+    "KeyConstraints",
+    "Violation",
+    "named",
+    "usd_cap",
+    "violations",
+]
 
 COST_CAP = "x_kairosroute.max_cost_usd"
+KEY_COST_CAP = "maxCostPerRequestUsd"
+COST_CAPS = frozenset({COST_CAP, KEY_COST_CAP})
+
+
+class KeyConstraints(msgspec.Struct, frozen=True):
+    """What the caller's key allows (contract section 11); empty and None: everything.
+
+    `max_cost` is nano-dollars. `locked` are providers whose own key is stored and cannot be opened:
+    the operator's instead would be unasked for. `on_credit`: use of the operator's keys is paid
+    from a credit, so it must have a price; `own` are the providers at which it is not.
+    """
+
+    max_cost: int | None = None
+    allowed: frozenset[str] = frozenset()
+    excluded: frozenset[str] = frozenset()
+    min_quality: float | None = None
+    locked: frozenset[str] = frozenset()
+    on_credit: bool = False
+    own: frozenset[str] = frozenset()
+
+
+ANYTHING = KeyConstraints()
 
 
 class Violation(NamedTuple):
@@ -31,6 +65,7 @@ def violations(
     catalog: Catalog,
     prompt_tokens: int,
     est_cost: int | None,
+    key: KeyConstraints = ANYTHING,
 ) -> tuple[Violation, ...]:
     """Everything that stands against this model, the first reason first.
 
@@ -48,7 +83,12 @@ def violations(
         found += _precision(request, model)
     if request.x_kairosroute is not None:
         found += _membership(request, model)
-        found += _cost(request, est_cost)
+    if key is not ANYTHING:
+        found += _guardrails(key, model, est_cost)
+    if request.x_kairosroute is not None:
+        found += _cost(COST_CAP, _cap(request), est_cost)
+    if key.max_cost is not None:
+        found += _cost(KEY_COST_CAP, key.max_cost, est_cost)
     return tuple(found)
 
 
@@ -104,13 +144,34 @@ def _membership(request: ChatRequest, model: Model) -> Iterator[Violation]:
         yield Violation("x_kairosroute.models", "the model is not in the request's list")
 
 
-def _cost(request: ChatRequest, est_cost: int | None) -> Iterator[Violation]:
-    cap_usd = request.extension.max_cost_usd
-    if cap_usd is None:
+def _guardrails(key: KeyConstraints, model: Model, est_cost: int | None) -> Iterator[Violation]:
+    slug = model.provider
+    if key.allowed and slug not in key.allowed:
+        yield Violation("allowedProviders", "the key does not allow this provider")
+    if slug in key.excluded:
+        yield Violation("excludedProviders", "the key excludes this provider")
+    if slug in key.locked:
+        yield Violation("providerKeys", "the key's own key for this provider cannot be opened")
+    if key.min_quality is not None:
+        yield Violation("minQualityThreshold", "the model's quality is not known")
+    if key.on_credit and slug not in key.own and est_cost is None:
+        yield Violation("price", "the price is not known, and the account pays from a credit")
+
+
+def _cap(request: ChatRequest) -> int | None:
+    cap = request.extension.max_cost_usd
+    return None if cap is None else usd_cap(cap)
+
+
+def usd_cap(usd: float) -> int:
+    """A cap in nano-dollars, rounded down: it is never exceeded."""
+    return int(Decimal(str(usd)) * NANOS_PER_USD)
+
+
+def _cost(name: str, cap: int | None, est_cost: int | None) -> Iterator[Violation]:
+    if cap is None:
         return
     if est_cost is None:
-        yield Violation(COST_CAP, "the price is not known")
-        return
-    cap = int(Decimal(str(cap_usd)) * NANOS_PER_USD)  # rounded down: the cap is never exceeded
-    if est_cost > cap:
-        yield Violation(COST_CAP, f"estimated at {format_usd(est_cost)} USD")
+        yield Violation(name, "the price is not known")
+    elif est_cost > cap:
+        yield Violation(name, f"estimated at {format_usd(est_cost)} USD")

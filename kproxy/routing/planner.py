@@ -11,15 +11,21 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from decimal import Decimal
 from types import MappingProxyType
 
 import msgspec
 
 from kproxy.catalog.load import ALL_CAPABILITIES, Catalog, Model
 from kproxy.errors import Rejected
-from kproxy.money import NANOS_PER_USD
-from kproxy.routing.constraints import COST_CAP, Violation, named, violations
+from kproxy.routing.constraints import (
+    ANYTHING,
+    COST_CAPS,
+    KeyConstraints,
+    Violation,
+    named,
+    usd_cap,
+    violations,
+)
 from kproxy.routing.estimate import DEFAULT_OUTPUT_TOKENS, estimate_cost
 from kproxy.routing.live import UNKNOWN, Live
 from kproxy.routing.plan import AttemptPolicy, AttemptSpec, Plan, Strategy, Timeouts
@@ -63,11 +69,12 @@ def plan(
     catalog: Catalog,
     policy: AttemptPolicy,
     snapshot: Snapshot = MappingProxyType({}),
+    key: KeyConstraints = ANYTHING,
 ) -> Plan:
     """Decide. Raises `Rejected`: 404 unknown model, 400 no model left, 402 all above the cap, 503
     all resting."""
     judged = [
-        _judge(request, prompt_tokens, catalog, model, snapshot.get(model.key, UNKNOWN))
+        _judge(request, prompt_tokens, catalog, model, snapshot.get(model.key, UNKNOWN), key)
         for model in _candidates(request, catalog)
     ]
     left = sorted((one for one in judged if not one.against), key=_order(request))
@@ -84,7 +91,7 @@ def plan(
         most=1 + policy.retries,
         beside=1 if strategy == "single" else policy.beside,
         rescue=_rescue(request, policy),
-        cost_cap=_cost_cap(request),
+        cost_cap=_cost_cap(request, key),
         hurried=_hurried(request, policy.timeouts),
         candidates=tuple(_candidate(one) for one in (*left, *filtered)),
     )
@@ -118,11 +125,16 @@ def _named_models(name: str, catalog: Catalog, param: str) -> tuple[Model, ...]:
 
 
 def _judge(
-    request: ChatRequest, prompt_tokens: int, catalog: Catalog, model: Model, live: Live
+    request: ChatRequest,
+    prompt_tokens: int,
+    catalog: Catalog,
+    model: Model,
+    live: Live,
+    key: KeyConstraints,
 ) -> _Judged:
     output_tokens = (request.output_limit or DEFAULT_OUTPUT_TOKENS) * (request.n or 1)
     est_cost = estimate_cost(model.price, prompt_tokens, output_tokens)
-    against = violations(request, model, catalog, prompt_tokens, est_cost)
+    against = violations(request, model, catalog, prompt_tokens, est_cost, key)
     if not against and live.resting > 0:
         against = (Violation(BREAKER, f"{live.why}, for {math.ceil(live.resting)} s"),)
     return _Judged(model, est_cost, live, against, _slow(request, live))
@@ -225,9 +237,10 @@ def _rescue(request: ChatRequest, policy: AttemptPolicy) -> bool:
     return bool(request.stream) and (policy.rescue if asked is None else asked)
 
 
-def _cost_cap(request: ChatRequest) -> int | None:
-    cap = request.extension.max_cost_usd
-    return None if cap is None else int(Decimal(str(cap)) * NANOS_PER_USD)
+def _cost_cap(request: ChatRequest, key: KeyConstraints) -> int | None:
+    asked = request.extension.max_cost_usd
+    caps = (None if asked is None else usd_cap(asked), key.max_cost)
+    return min((cap for cap in caps if cap is not None), default=None)
 
 
 def _candidate(one: _Judged) -> Candidate:
@@ -255,13 +268,13 @@ def _refusal(request: ChatRequest, judged: Iterable[_Judged]) -> Rejected:
     resting = [one for one in judged if one.against[0].constraint == BREAKER]
     if resting:
         return _unavailable(resting)
-    capped = [(model, why) for model, why in filters if why.constraint == COST_CAP]
+    capped = [(model, why) for model, why in filters if why.constraint in COST_CAPS]
     if capped:
         return Rejected(
             402,
             "cost_guardrail_exceeded",
-            f"No candidate is known to stay within '{COST_CAP}': {_listed(capped)}.",
-            param=COST_CAP,
+            f"No candidate is known to stay within '{capped[0][1].constraint}': {_listed(capped)}.",
+            param=capped[0][1].constraint,
         )
     shown = [(model, why) for model, why in filters if why.constraint != "enabled"] or filters
     names = tuple(dict.fromkeys(why.constraint for _, why in shown))

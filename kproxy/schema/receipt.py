@@ -53,7 +53,9 @@ class Join(msgspec.Struct, frozen=True):
 class Execution(msgspec.Struct, frozen=True):
     """What became of the request. `cost` is the sum over all attempts, None if one is unknown.
 
-    `savings` is signed. `status` is the ending of the request as a whole.
+    `savings` is signed. `status` is the ending of the request as a whole. `charged_tokens` and
+    `charged_spend` (nano-dollars) are what counts against the account's limits: nothing for a
+    request that was refused or failed (contract section 11).
     """
 
     status: Ending
@@ -63,6 +65,8 @@ class Execution(msgspec.Struct, frozen=True):
     first_token: float | None
     usage: Usage | None
     joins: tuple[Join, ...] = ()
+    charged_tokens: int = 0
+    charged_spend: int = 0
 
 
 class Receipt(msgspec.Struct, frozen=True):

@@ -1,7 +1,9 @@
 """One provider as this process reaches it: its dialect, its connections, the head of a request."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
+from kproxy.admission.keys import Secret
 from kproxy.dialect.base import Dialect
 from kproxy.transport.pool import Pool
 from kproxy.wire.events import Headers
@@ -20,21 +22,35 @@ class AnswerLimits:
     sse_event: int = 4_194_304
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Endpoint:
-    """`prefix` is everything of a request's head that never changes, without the blank line."""
+    """`target` is the path of every request, `api_key` the operator's, empty where there is none.
+
+    The part of a request's head that never changes is made once for it, see `request_prefix`.
+    """
 
     provider: str
     dialect: Dialect
     pool: Pool
-    prefix: bytes
+    target: str
+    api_key: Secret
     h1: H1Limits
     limits: AnswerLimits
 
-    def request(self, body: bytes, passed: Headers) -> bytes:
-        """A whole request; `passed` are the caller's fields that may go upstream."""
+    @cached_property
+    def _prefix(self) -> bytes:
+        return self._prefix_with(self.api_key)
+
+    def request(self, body: bytes, passed: Headers, own: Secret | None = None) -> bytes:
+        """A whole request; `passed` are the caller's fields that may go upstream, `own` a key of
+        the caller's to be sent instead of the operator's."""
+        prefix = self._prefix if own is None else self._prefix_with(own)
         fields = b"".join(b"%b: %b\r\n" % field for field in passed)
-        return b"%b%bcontent-length: %d\r\n\r\n%b" % (self.prefix, fields, len(body), body)
+        return b"%b%bcontent-length: %d\r\n\r\n%b" % (prefix, fields, len(body), body)
+
+    def _prefix_with(self, key: Secret) -> bytes:
+        credentials = self.dialect.credentials(key.reveal())
+        return request_prefix(self.target, self.pool.origin.authority(), credentials)
 
 
 def request_prefix(target: str, authority: str, fields: Headers) -> bytes:

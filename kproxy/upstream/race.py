@@ -186,6 +186,8 @@ class _Loop(Generic[Won]):
             self._chain.failed(spec, fault, trio.current_time())
 
     def _over(self) -> Exception:
+        if not self._faults:
+            return DeadlineExceeded("no time was left for an attempt")
         group = ExceptionGroup("every attempt failed", [fault for _, fault in self._faults])
         if trio.current_time() >= self._deadline:
             said = "; ".join(f"{where}: {fault}" for where, fault in self._faults)

@@ -22,6 +22,8 @@ def test_the_whole_surface() -> None:
         b"/v1/performance": {b"GET"},
         b"/api/auth": {b"GET", b"POST"},
         b"/api/auth/{id}": {b"DELETE", b"PATCH"},
+        b"/v1/receipts": {b"GET"},
+        b"/v1/receipts/{id}": {b"GET"},
         b"/livez": {b"GET"},
         b"/readyz": {b"GET"},
         b"/healthz": {b"GET"},

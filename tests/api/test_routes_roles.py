@@ -9,6 +9,7 @@ from trio.testing import MockClock
 
 from kproxy.api.routes import ROUTES
 from kproxy.store.keystore import KeyStore, open_keystore
+from kproxy.store.receipts import open_receipts
 from tests.fakes.house import House, model
 
 ROLES = {"public": 200, "key": 401}
@@ -19,6 +20,8 @@ STRANGER = {
     ("GET", "/v1/models"): 200,
     ("GET", "/v1/models/{id}"): 200,
     ("GET", "/v1/performance"): 200,
+    ("GET", "/v1/receipts"): 200,  # its own receipts
+    ("GET", "/v1/receipts/{id}"): 404,
     ("GET", "/api/auth"): 200,  # its own keys
     ("POST", "/api/auth"): 400,
     ("DELETE", "/api/auth/{id}"): 404,
@@ -49,8 +52,12 @@ def store(tmp_path: Path) -> Iterator[KeyStore]:
 
 
 @pytest.fixture
-def house(autojump_clock: MockClock, nursery: trio.Nursery, store: KeyStore) -> House:
-    return House(nursery, models=[model("a/m")], store=store)
+def house(
+    autojump_clock: MockClock, nursery: trio.Nursery, store: KeyStore, tmp_path: Path
+) -> Iterator[House]:
+    shelf = open_receipts(tmp_path)
+    yield House(nursery, models=[model("a/m")], store=store, shelf=shelf)
+    shelf.close()
 
 
 def bad_keys(store: KeyStore) -> dict[str, str]:

@@ -113,6 +113,7 @@ def test_a_file_without_providers_takes_them_from_the_environment(written):
         ('listen = ["a:1", "a:1"]\n', 1, "listen[1]", "a:1 is listed twice"),
         ('listen = ["unix:/x"]\n', 1, "listen[0]", "unix sockets are not available yet"),
         ("x = 1\nport = 1\n", 1, "x", "unknown key"),
+        ("\nledger = 'slow'\n", 2, "ledger", "'slow'"),
         ("[limits]\n\nbody = -1\n", 3, "limits.body", "expected `int` >= 1"),
         ("[limits]\nbody = nan\n", 2, "limits.body", "not a finite number"),
         ("[limits]\nbodies = 1\n", 2, "limits.bodies", "unknown key"),
@@ -290,6 +291,11 @@ def test_total_bounds_the_timers_below_it(written):
     timeouts = loaded(written("[timeouts]\ntotal = 3\nconnect = 9\n")).timeouts
     assert (timeouts.connect, timeouts.first_token, timeouts.gap, timeouts.total) == (3, 3, 3, 3)
     assert (timeouts.heartbeat, timeouts.head) == (15, 10)
+
+
+def test_the_ledger_is_fast_or_strict(written):
+    assert not loaded(written("ledger = 'fast'\n")).strict_ledger
+    assert loaded(written("ledger = 'strict'\n")).strict_ledger
 
 
 def test_the_sim_table_becomes_the_params_of_the_simulated_providers(written):

@@ -52,6 +52,7 @@ def test_the_rest():
     file = FileConfig()
     assert (file.listen, file.auth) == (("127.0.0.1:4000",), "keys")
     assert (file.drain_timeout, file.reference_model) == (600, "gpt-4.1")
+    assert file.ledger == "fast"
     assert ProviderConfig().dialect == "openai"
 
 

@@ -17,7 +17,7 @@ from typing import Any, Self
 import msgspec
 import trio
 
-from kproxy.admission.keys import Account, KeyRecord, digest
+from kproxy.admission.keys import Account, KeyRecord, Secret, digest
 from kproxy.admission.tiers import TIERS
 from kproxy.api.routes import Router
 from kproxy.api.service import Service
@@ -31,16 +31,18 @@ from kproxy.schema.jsonlimits import JsonLimits
 from kproxy.schema.receipt import Receipt
 from kproxy.store.desk import KeyDesk
 from kproxy.store.keystore import KeyStore
+from kproxy.store.receipts import Receipts
 from kproxy.telemetry.faultlog import FaultLog
 from kproxy.telemetry.metrics import Metrics
 from kproxy.transport.duplex import Broken
 from kproxy.transport.pool import Pool, PoolParams
 from kproxy.transport.timers import Timers
-from kproxy.upstream.endpoint import AnswerLimits, Endpoint, request_prefix
+from kproxy.upstream.endpoint import AnswerLimits, Endpoint
 from kproxy.wire.limits import H1Limits
 from tests.fakes.caller import Answer as Reply
 from tests.fakes.caller import chat, request
 from tests.fakes.duplex import MemoryDuplex, duplex_pair
+from tests.fakes.ledgers import Memory, NoLimits
 from tests.fakes.scripted import ORIGIN, Answer, ScriptedProvider
 
 __all__ = ["CHEAP", "DEAR", "KEY", "House", "Talking", "model"]
@@ -80,8 +82,12 @@ class House:
     ready: bool = True
     store: KeyStore | None = None
     keyless: bool = False
+    shelf: Receipts | None = None  # only a test of receipts has some
+
+    limits: Any = field(default_factory=NoLimits)
 
     def __post_init__(self) -> None:
+        self.journal = Memory(self.receipts)
         self.timers = Timers()
         self.nursery.start_soon(self.timers.run)
         slugs = dict.fromkeys(one.provider for one in self.models)
@@ -101,19 +107,22 @@ class House:
             desk=KeyDesk(self.store) if self.store else None,
             tiers=TIERS,
             unix_now=self.unix_now,
+            boot_ns=lambda: int(trio.current_time() * 1e9),
             ready=lambda: self.ready,
             policy=AttemptPolicy(self.timeouts),
             routes=Routes((one.key for one in self.models), self.health),
             hedges=Budget(BudgetParams()),
             repeats=Budget(BudgetParams(start=10.0)),
             overloaded=lambda: self.overloaded,
-            record=self.receipts.append,
+            limits=self.limits,
+            journal=self.journal,
             heartbeat=self.heartbeat,
             json_limits=JsonLimits(),
             reference=DEAR,
             metrics=self.metrics,
             faults=FaultLog(),
             timers=self.timers,
+            receipts=self.shelf,
         )
         self.router = Router(self.service)
 
@@ -148,13 +157,15 @@ class House:
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
 
     def at_rest(self) -> bool:
-        """Whether no attempt holds a connection."""
+        """Whether no attempt holds a connection, and no request a reservation."""
+        if isinstance(self.limits, NoLimits) and self.limits.held:
+            return False
         return all(pool.statistics().leased == 0 for pool in self.pools.values())
 
 
 def _endpoint(slug: str, pool: Pool) -> Endpoint:
-    prefix = request_prefix("/v1/chat/completions", ORIGIN.authority(), [])
-    return Endpoint(slug, OpenAI(), pool, prefix, H1Limits(), AnswerLimits())
+    target, key = "/v1/chat/completions", Secret("")
+    return Endpoint(slug, OpenAI(), pool, target, key, H1Limits(), AnswerLimits())
 
 
 class Talking:

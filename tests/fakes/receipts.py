@@ -16,7 +16,7 @@ from kproxy.ledger.settle import cost
 from kproxy.outcome import AttemptOutcome, Ending, Usage
 from kproxy.schema.receipt import Candidate, Classification, Decision, Execution, Receipt
 
-__all__ = ["NOON", "PRICES", "anything", "attempt", "receipt"]
+__all__ = ["NOON", "PRICES", "anything", "attempt", "charged", "receipt"]
 
 NOON = 1_764_072_000  # 2025-11-25 12:00:00 UTC
 
@@ -66,6 +66,12 @@ def receipt(
         policy_version="1",
     )
     return replace(whole, **fields)
+
+
+def charged(whole: Receipt, tokens: int, spend: int) -> Receipt:
+    """That receipt with these charges."""
+    execution = replace(whole.execution, charged_tokens=tokens, charged_spend=spend)
+    return replace(whole, execution=execution)
 
 
 _TOKENS = st.integers(0, 2_000_000)

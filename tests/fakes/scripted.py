@@ -15,13 +15,14 @@ from typing import Self
 
 import trio
 
+from kproxy.admission.keys import Secret
 from kproxy.dialect.openai import OpenAI
 from kproxy.errors import Fault, FaultKind
 from kproxy.transport.dial import Origin
 from kproxy.transport.duplex import Broken
 from kproxy.transport.pool import Pool, PoolParams
 from kproxy.transport.timers import Timers
-from kproxy.upstream.endpoint import AnswerLimits, Endpoint, request_prefix
+from kproxy.upstream.endpoint import AnswerLimits, Endpoint
 from kproxy.wire.limits import H1Limits
 from tests.fakes.duplex import MemoryDuplex, duplex_pair
 
@@ -163,5 +164,5 @@ class Reached:
 
 def endpoint(pool: Pool, limits: AnswerLimits | None = None) -> Endpoint:
     """The endpoint of a pool, in OpenAI's dialect."""
-    prefix = request_prefix("/v1/chat/completions", ORIGIN.authority(), [])
-    return Endpoint("acme", OpenAI(), pool, prefix, H1Limits(), limits or AnswerLimits())
+    target, key = "/v1/chat/completions", Secret("")
+    return Endpoint("acme", OpenAI(), pool, target, key, H1Limits(), limits or AnswerLimits())

@@ -66,6 +66,7 @@ class Reading:
         self.seen: list[ReplyUsage | None] = []
         reader = EventReader(limit, 2 * limit)
         self.flow = Flow(OpenAI(), reader, Wanted(choices, wants), self._extension)
+        self.flow.adopt()
 
     def _extension(self, flow: Flow) -> bytes:
         self.seen.append(flow.usage)

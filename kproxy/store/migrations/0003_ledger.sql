@@ -59,6 +59,8 @@ CREATE TABLE usage_minute (
     reasoning_tokens INTEGER NOT NULL,
     cost INTEGER NOT NULL,
     savings INTEGER NOT NULL,
+    charged_tokens INTEGER NOT NULL,
+    charged_spend INTEGER NOT NULL,
     PRIMARY KEY (start, account_id, key_id, model, provider)
 ) WITHOUT ROWID;
 
@@ -80,6 +82,8 @@ CREATE TABLE usage_day (
     reasoning_tokens INTEGER NOT NULL,
     cost INTEGER NOT NULL,
     savings INTEGER NOT NULL,
+    charged_tokens INTEGER NOT NULL,
+    charged_spend INTEGER NOT NULL,
     PRIMARY KEY (start, account_id, key_id, model, provider)
 ) WITHOUT ROWID;
 
