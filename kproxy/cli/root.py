@@ -21,6 +21,7 @@ _MODULES = MappingProxyType(
         "keys": "kproxy.cli.keys",
         "accounts": "kproxy.cli.accounts",
         "check": "kproxy.cli.check",
+        "usage": "kproxy.cli.usage",
     }
 )
 

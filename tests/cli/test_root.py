@@ -15,11 +15,11 @@ from kproxy.errors import KproxyError
 def test_version_and_help():
     assert CliRunner().invoke(kproxy, ["--version"]).output == f"kproxy {__version__}\n"
     output = CliRunner().invoke(kproxy, ["--help"]).output
-    for name in ("serve", "sim", "keys", "accounts", "check"):
+    for name in ("serve", "sim", "keys", "accounts", "check", "usage"):
         assert f"\n  {name} " in output
 
 
-@pytest.mark.parametrize("name", ["serve", "sim", "keys", "accounts", "check"])
+@pytest.mark.parametrize("name", ["serve", "sim", "keys", "accounts", "check", "usage"])
 def test_each_command_is_found_under_its_name(name):
     result = CliRunner().invoke(kproxy, [name, "--help"])
     assert result.exit_code == 0
