@@ -174,8 +174,11 @@ def _endings(played: Played, attempts: Sequence[dict[str, Any]]) -> Iterator[str
     *before, last = attempts
     if last["ending"] != "complete" or last["fault"] is not None:
         yield f"the last attempt ended {last['ending']} {last['fault']}"
+    if played.mode == "stream" and last["first_token_ms"] is None:
+        yield "the last attempt has no first token"
     for one in before:
-        if one["ending"] == "fault" and kinds and one["fault"] not in kinds:
+        of_primary = one["ending"] == "fault" and one["provider"] == played.slugs[0]
+        if of_primary and kinds and one["fault"] not in kinds:
             yield f"fault {one['fault']!r}, not {' or '.join(kinds)}"
         if one["ending"] not in ("fault", "rejected"):
             yield f"a replaced attempt ended {one['ending']}"
@@ -249,7 +252,7 @@ def _join(
 
 def table(rows: Sequence[tuple[Played, Sequence[str]]]) -> Iterator[str]:
     """A line for each: name, what the caller saw, seconds, how often each was asked, verdict."""
-    yield f"{'fault':<44}{'caller sees':<38}{'s':>7}{'primary':>9}{'fallback':>9}  verdict"
+    yield f"{'fault':<51}{'caller sees':<31}{'s':>7}{'primary':>9}{'fallback':>9}  verdict"
     for played, problems in rows:
         shorts = Counter(seen.short for seen in played.seen)
         sees = ", ".join(
@@ -259,7 +262,7 @@ def table(rows: Sequence[tuple[Played, Sequence[str]]]) -> Iterator[str]:
         verdict = "; ".join(problems) or "pass"
         name = f"{played.scenario.name} ({played.mode})"
         asked = f"{longest:>7.2f}{played.primary:>9}{played.fallback:>9}"
-        yield f"{name:<44}{sees:<38}{asked}  {verdict}"
+        yield f"{name:<51}{sees:<31}{asked}  {verdict}"
 
 
 def score(rows: Sequence[tuple[Played, Sequence[str]]]) -> int:

@@ -1,9 +1,9 @@
 """Mixed load: every kind of call, one kproxy and two providers in, how each call ended out.
 
 The kinds are a table: what is asked, whether the caller leaves, and how it may end. Faults come and
-go (`flap`), so that a breaker does not keep the provider from failing for ever; and a fault that
-always holds may end as a refusal, because the breaker knows it. Calls are drawn in the order of the
-table again and again, by as many workers as wanted, each call on a connection of its own.
+go (`flap`), so that a breaker does not keep the provider from failing for ever. Calls are drawn in
+the order of the table again and again, by as many workers as wanted, each call on a connection of
+its own.
 """
 
 import json
@@ -22,8 +22,8 @@ __all__ = ["KINDS", "Kind", "Tally", "config", "run"]
 End = Literal["whole", "broken", "failed", "refused", "left"]
 """whole: all of it. broken: an error event. failed: 503, 504. refused: 4xx. left: by the caller."""
 
-NAME = "m"
 QUICK = "pace=1,0.2"
+SLOW = "pace=1,10"
 LONG = "tokens=400!pace=1,5"
 
 
@@ -55,6 +55,13 @@ def _failing(name: str, fault: str) -> Kind:
     return _kind(name, ["whole"], primary=f"flap=1,1,{fault}")
 
 
+def _breaking(name: str, fault: str) -> Kind:
+    """Every other request fails after some tokens, and nobody else is to go on; under load kproxy
+    may read the fault together with the first token, before it has said anything."""
+    ends: list[End] = ["whole", "broken", "failed"]
+    return _kind(name, ends, primary=f"flap=1,1,{fault}!{SLOW}", routed=False)
+
+
 RESCUE = {"rescue": True}
 HEDGE = {"strategy": "hedge"}
 RACE = {"strategy": "race"}
@@ -70,15 +77,15 @@ KINDS = (
     _failing("page", "html"),
     _kind("cut-json", ["whole"], primary="flap=1,1,cut=4", stream=False),
     _kind("silent", ["whole"], primary="flap=1,1,silence", extension=SOON),
-    _kind("cut", ["broken", "failed"], primary="cut=4!pace=1,3", routed=False),
-    _kind("malformed", ["broken", "failed"], primary="malformed=4!pace=1,3", routed=False),
-    _kind("framing", ["broken", "failed"], primary="bad-framing=4!pace=1,3", routed=False),
+    _breaking("cut", "cut=4"),
+    _breaking("malformed", "malformed=4"),
+    _breaking("framing", "bad-framing=4"),
     _kind("down", ["failed"], primary="503", fallback="503"),
-    _kind("rescue", ["whole"], primary="flap=1,1,cut=4!pace=1,3", extension=RESCUE),
-    _kind("rescue-rst", ["whole"], primary="flap=1,1,reset=4!pace=1,3", extension=RESCUE),
+    _kind("rescue", ["whole"], primary=f"flap=1,1,cut=4!{SLOW}", extension=RESCUE),
+    _kind("rescue-rst", ["whole"], primary=f"flap=1,1,reset=4!{SLOW}", extension=RESCUE),
     _kind(
-        "stuck", ["broken", "failed"], primary="cut=4!no-prefill!pace=1,3",
-        fallback="cut=4!no-prefill!pace=1,3", extension=RESCUE,
+        "stuck", ["whole", "broken"], primary=f"flap=1,1,cut=4!no-prefill!{SLOW}",
+        fallback="no-prefill", extension=RESCUE,
     ),
     _kind("hedge", ["whole"], primary="flap=9,1,slow-first-token=0.2", extension=HEDGE),
     _kind("race", ["whole"], extension=RACE),
@@ -107,7 +114,9 @@ def config(acme: str, good: str) -> str:
         lines += [f"[providers.{slug}]", f"base_url = {json.dumps(url)}"]
     for kind in KINDS:
         for slug, faults in (("acme", kind.primary), ("good", kind.fallback)):
-            upstream = json.dumps(f"{NAME}!{faults}" + ("" if "pace" in faults else f"!{QUICK}"))
+            upstream = json.dumps(
+                f"{kind.name}!{faults}" + ("" if "pace" in faults else f"!{QUICK}")
+            )
             lines += ["[[models]]", f'id = "{kind.name}"', f'provider = "{slug}"']
             lines += [f"upstream = {upstream}", "prefill = true"]
             lines += ["price = { input = 2.00, output = 8.00 }"]
@@ -140,11 +149,12 @@ def end_of(kind: Kind, reply: Reply) -> str:
 
 @dataclass(slots=True)
 class Tally:
-    """What came of it: calls by kind and end, and how many attempts they were told of."""
+    """What came of it: calls by kind and end; by kind, the attempts that they were told of and the
+    streams that were joined."""
 
     ends: Counter[tuple[str, str]] = field(default_factory=Counter)
     attempts: Counter[str] = field(default_factory=Counter)
-    joined: int = 0
+    joined: Counter[str] = field(default_factory=Counter)
     done: int = 0
 
     def unexpected(self) -> list[str]:
@@ -162,7 +172,7 @@ class Tally:
         self.ends[kind.name, end_of(kind, reply)] += 1
         extension = reply.extension if reply.whole else {}
         self.attempts[kind.name] += extension.get("attempts", 0)
-        self.joined += bool(extension.get("rescued"))
+        self.joined[kind.name] += bool(extension.get("rescued"))
 
 
 async def run(

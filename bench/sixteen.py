@@ -209,6 +209,15 @@ MORE = (
         stream=Broken(), least_fallback=1, kinds=("closed_early",),
     ),
     Scenario(
+        # Between the join and the end there is no moment in which to note either.
+        "rest", "cut, and the rest comes at once", "cut=40", "pace=0,0",
+        stream=Whole("fallback", joined=40), kinds=("closed_early",),
+    ),
+    Scenario(
+        "at-once", "no fault, and all comes at once", "pace=0,0",
+        stream=Whole("primary"), whole=Whole("primary"), most_primary=1, most_fallback=0,
+    ),
+    Scenario(
         "unasked", "cut, and no rescue asked for", "cut=40",
         stream=Broken(), most_primary=1, most_fallback=0, kinds=("closed_early",), rescue=False,
     ),

@@ -113,11 +113,11 @@ def rss(pid: int) -> int:
 
 
 def _ends(tally: Tally) -> Iterator[str]:
-    yield f"{'kind':<16}{'attempts':>10}  ends"
+    yield f"{'kind':<16}{'attempts':>10}{'joined':>8}  ends"
     for kind in KINDS:
         ends = {end: count for (name, end), count in tally.ends.items() if name == kind.name}
-        yield f"{kind.name:<16}{tally.attempts[kind.name]:>10}  {ends}"
-    yield f"{tally.joined} streams were joined"
+        told = f"{tally.attempts[kind.name]:>10}{tally.joined[kind.name]:>8}"
+        yield f"{kind.name:<16}{told}  {ends}"
 
 
 def _left(server: Served, sims: list[Simulated], before: int) -> Iterator[str]:

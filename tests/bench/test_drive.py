@@ -45,7 +45,7 @@ def test_who_leaves_at_the_first_text_has_left() -> None:
 def test_the_tally() -> None:
     tally = Tally()
     tally.note(BY_NAME["rescue"], reply(WHOLE))
-    assert (tally.attempts["rescue"], tally.joined, tally.unexpected()) == (2, 1, [])
+    assert (tally.attempts["rescue"], tally.joined["rescue"], tally.unexpected()) == (2, 1, [])
     tally.note(BY_NAME["rescue"], reply(JSON % 503))
     assert tally.unexpected() == ["rescue: 1 x failed"]
     assert tally.done == 2

@@ -116,6 +116,7 @@ RECEIPTS = {
     "answered by acme": replaced({**FAILED}, {**WON, "provider": "acme"}),
     "receipts name {'good': 1}, asked were (1, 1)": replaced(WON),
     "the last attempt ended cancelled None": replaced(FAILED, {**WON, "ending": "cancelled"}),
+    "the last attempt has no first token": replaced(FAILED, {**WON, "first_token_ms": None}),
     "a replaced attempt ended complete": replaced({**FAILED, "ending": "complete"}, WON),
     "fault 'reset', not unavailable": replaced({**FAILED, "fault": "reset"}, WON),
     "cost 0.001, the attempts' are 0 + 0.00081": replaced(cost="0.001"),
@@ -144,6 +145,15 @@ RECEIPTS = {
 def test_what_the_receipt_says(problem: str) -> None:
     assert problem in judge(RECEIPTS[problem], receipts=True)
     assert judge(RECEIPTS[problem], receipts=False) == []
+
+
+def test_what_the_fallback_failed_of_is_not_the_primary_s_fault() -> None:
+    refused = attempt("good", "fault", 400, None, 402, fault="no_prefill")
+    back = {**WENT_ON, "provider": "acme", "started_ms": 402, **used(75, 20, "0.00031")}
+    join = {**JOIN, "provider": "acme"}
+    one = joined(CUT, refused, back, cost="0.000698", provider="acme", rescued=[join])
+    either = replace(JOINED, stream=Whole(joined=40))
+    assert judge(replace(one, scenario=either, primary=2), receipts=True) == []
 
 
 def test_the_usage_that_the_caller_is_told() -> None:
