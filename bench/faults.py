@@ -33,7 +33,7 @@ from bench.judge import Played, judge, score, table
 from bench.processes import free_ports
 from bench.sixteen import SIXTEEN, Scale, Scenario
 from bench.stage import Behind, Gateway, Row, kproxy_config, play
-from tests.fakes.server import Simulated, serving, simulating
+from tests.fakes.server import Simulated, served, simulating
 
 SHORTER = 10.0
 """By how much all times are shorter without --full."""
@@ -102,8 +102,13 @@ def _gateway(
         return
     urls = (behind.primary.base_url, behind.fallback.base_url)
     row = Row(wanted.upstream, urls, behind.slugs, scenario.windows)
-    with serving(folder, kproxy_config([row], scale)) as server:
+    server = served(folder, kproxy_config([row], scale))
+    try:
         yield Gateway(server.address, server.key, _kairosroute(row.candidates))
+    finally:
+        server.process.stop()
+        if server.process.complaints:
+            print(server.process.complaints, file=sys.stderr)
 
 
 def _kairosroute(models: Sequence[str]) -> dict[str, Any]:
