@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from processes import BenchError, Server
-from targets import Pacing, Place, Target, get
+from bench.processes import BenchError, Server
+from bench.targets import Pacing, Place, Target, get
 
 __all__ = ["CELLS", "Bench", "Cell", "compile_load", "measure", "pacings", "quantile"]
 

@@ -3,18 +3,21 @@
     python bench/hedge.py              first-token times: one attempt against hedging
     python bench/hedge.py --race       kproxy's CPU for a race of two, above that of one attempt
     python bench/hedge.py --failover   time that a fallback adds, and the winner's first token
-    ... --requests N --rate R          how many, and how many a second
+    ... --requests N --rate R          how many of each kind, and how many a second
 
 The providers are simulated: a median of 50 ms to the first token, log-normal with sigma 0.25, and
 one request in 20 that takes ten times as long; which one is decided by its words and by the
 provider. For hedging two kproxy processes, equal but for the strategy, get the same prompts at
 alternating times, at a fixed rate. The other two parts use exact times, so that what is above them
-is kproxy's. Run it on an otherwise idle machine.
+is kproxy's; for races bench/load.c keeps one kproxy busy with either strategy by turns. Run it on
+an otherwise idle machine.
 Exit code: 0, or 2 when a part did not start.
 """
 
 import argparse
+import json
 import math
+import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -28,8 +31,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # started as a fil
 
 import trio
 
+from bench.cells import compile_load
 from bench.drive import Reply, Target, ask, at_rate, percentile
-from bench.processes import cpu_seconds
+from bench.processes import BenchError, cpu_seconds
 from tests.fakes.server import Served, Simulated, serving, simulating
 
 TAIL = (
@@ -47,8 +51,8 @@ FAULTS = ("503", "reset", "cut=0", "error-event", "html")
 SLOW_MS = 100
 """A silent provider is given up after this many milliseconds."""
 
-BLOCKS = 10
-"""Turns of each strategy in which the races are measured."""
+AT_ONCE = ("--first-token-ms", "2", "--jitter", "0", "--token-ms", "0", "--tokens", "8")
+"""Both providers at the same moment, and an answer in one piece: nothing but the race is left."""
 
 
 def main() -> int:
@@ -58,7 +62,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="kproxy-bench-") as scratch, ExitStack() as stack:
             for line in part(wanted, Path(scratch), stack):
                 print(line, flush=True)
-    except (AssertionError, OSError) as problem:
+    except (AssertionError, BenchError, OSError) as problem:
         print(f"bench: {problem}", file=sys.stderr)
         return 2
     return 0
@@ -73,10 +77,10 @@ def _arguments() -> argparse.Namespace:
     parts.add_argument("--race", action="store_true")
     parts.add_argument("--failover", action="store_true")
     parser.add_argument("--requests", type=int, help="of each kind")
-    parser.add_argument("--rate", type=float, help="a second; default 40, for races 100")
+    parser.add_argument("--rate", type=float, default=40.0, help="a second; default 40")
+    parser.add_argument("--blocks", type=int, default=7, help="of a race, two seconds each")
     wanted = parser.parse_args()
     wanted.requests = wanted.requests or (200 if wanted.failover else 2_000)
-    wanted.rate = wanted.rate or (100.0 if wanted.race else 40.0)
     return wanted
 
 
@@ -171,43 +175,46 @@ def _others(replies: dict[str, list[Reply]]) -> Iterator[str]:
 
 
 def _race(wanted: argparse.Namespace, scratch: Path, stack: ExitStack) -> Iterator[str]:
-    sims = _providers(scratch, stack, *EXACT)
+    """As many connections as keep kproxy busy: what it costs to wake up would hide the rest."""
+    program = compile_load()
+    sims = _providers(scratch, stack, *AT_ONCE)
     server = stack.enter_context(serving(scratch / "kproxy", _config("single", *sims)))
     yield f"{'CPU us per request':<24}{'single':>10}{'race':>10}{'added':>8}"
-    for kind, stream in (("streamed", True), ("whole", False)):
+    for mode, stream in (("sse", True), ("json", False)):
         costs: dict[str, list[float]] = {"single": [], "race": []}
-        replies: dict[str, list[Reply]] = {"single": [], "race": []}
-        for turn in range(-1, BLOCKS):  # one that does not count
+        for turn in range(-1, wanted.blocks):  # one that does not count
             for strategy in ("single", "race") if turn % 2 else ("race", "single"):
-                cost, some = _block(wanted, server, turn, strategy, stream)
+                body = scratch / f"{mode}-{strategy}.json"
+                extension = {"x_kairosroute": {"strategy": strategy}}
+                body.write_text(json.dumps(_stream(1, **extension, stream=stream)))
+                cost = _block(program, mode, body, server)
                 if turn >= 0:
                     costs[strategy].append(cost)
-                    replies[strategy] += some
         added = median([race - single for single, race in zip(*costs.values(), strict=True)])
         single, race = (median(costs[name]) for name in ("single", "race"))
-        yield f"{kind:<24}{single:>10.0f}{race:>10.0f}{added:>8.0f}  {_verdict(added, 300)}"
-        yield f"{'attempts per request':<24}" + "".join(
-            f"{_attempts(replies[name]):>10.3f}" for name in ("single", "race")
-        )
-        yield from _others(replies)
+        name = "streamed" if stream else "whole"
+        yield f"{name:<24}{single:>10.0f}{race:>10.0f}{added:>8.0f}  {_verdict(added, 300)}"
 
 
-def _block(
-    wanted: argparse.Namespace, server: Served, turn: int, strategy: str, stream: bool
-) -> tuple[float, list[Reply]]:
-    """One strategy for a while: kproxy's CPU in us per request, and the answers."""
-    target, replies = _target(server), []
-    count = max(1, wanted.requests // BLOCKS)
-
-    async def one(number: int, due: float) -> None:
-        extension = {"x_kairosroute": {"strategy": strategy}}
-        fields = _stream(count * turn + number, **extension, stream=stream)
-        replies.append(await ask(target, fields, due))
-
-    before = cpu_seconds(server.process.pid)
-    trio.run(at_rate, wanted.rate, count, one)
-    spent = cpu_seconds(server.process.pid) - before
-    return 1e6 * spent / count, replies
+def _block(program: Path, mode: str, body: Path, server: Served) -> float:
+    """One strategy for a while: kproxy's CPU in us per request between the client's marks."""
+    command = [str(program), mode, "--port", str(server.address[1]), "--body", str(body)]
+    command += ["--connections=8", "--seconds=2", "--warm=0.3"]
+    command += ["--header", f"Authorization: Bearer {server.key}"]
+    marks: list[float] = []
+    report: dict[str, Any] = {}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as client:
+        assert client.stdout is not None
+        for line in client.stdout:
+            said = json.loads(line)
+            if "mark" in said:
+                marks.append(cpu_seconds(server.process.pid))
+            else:
+                report = said
+    answers = report["ended" if mode == "sse" else "requests"]
+    if report["errors"]:
+        raise BenchError(f"{report['errors']} errors: {report['first_error']}")
+    return 1e6 * (marks[1] - marks[0]) / max(1, answers)
 
 
 # --- failing over

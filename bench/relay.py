@@ -26,10 +26,12 @@ from statistics import median
 from types import FrameType
 from typing import Any, NoReturn
 
-from cells import CELLS, Bench, Cell, compile_load, measure, pacings
-from processes import BenchError
-from report import TARGETS, Alone, machine, shares, table, write
-from targets import open_targets, time_starts
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # started as a file, not as a module
+
+from bench.cells import CELLS, Bench, Cell, compile_load, measure, pacings
+from bench.processes import BenchError
+from bench.report import TARGETS, Alone, machine, shares, table, write
+from bench.targets import open_targets, time_starts
 
 RESULTS = Path(__file__).parent / "results"
 IMPORT = "import time; t = time.perf_counter(); import kproxy; print(time.perf_counter() - t)"

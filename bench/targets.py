@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from processes import BenchError, Server, free_ports
+from bench.processes import BenchError, Server, free_ports
 
 __all__ = ["Pacing", "Place", "Target", "get", "open_targets", "time_starts"]
 
