@@ -109,12 +109,14 @@ async def _carry(job: Job, won: Committed) -> bytes:
     if exchange.state is ExchangeState.WAITING:
         first += exchange.start([*STREAM_HEADERS, *job.fields(won.attempt)])
     first += won.first
+    broken: Fault | None = None
     try:
         first += won.relay.adopt()
-    except Fault:
-        await exchange.link.send_all(first)
-        raise
+    except Fault as fault:
+        broken = fault
     await exchange.link.send_all(first)
+    if broken is not None:
+        raise broken
     return won.relay.rest if won.relay.finished else await _pump(job, won)
 
 

@@ -143,9 +143,16 @@ def _as_json(groups: Sequence[str], sums: Sums, names: Mapping[str, str]) -> dic
     return {"object": "list", "data": data, "total": _numbers(_total(sums))}
 
 
+_AMOUNTS = (
+    ("cost", "cost_usd"),
+    ("savings", "savings_usd"),
+    ("charged_spend", "charged_spend_usd"),  # against trial credits
+)
+
+
 def _numbers(counts: Counts) -> dict[str, object]:
     members: dict[str, object] = counts._asdict()
-    for name, key in (("cost", "cost_usd"), ("savings", "savings_usd")):
+    for name, key in _AMOUNTS:
         members[key] = msgspec.Raw(format_usd(int(str(members.pop(name)))).encode("ascii"))
     return members
 

@@ -82,6 +82,8 @@ def test_json_by_key(data, run):
         "reasoning_tokens": 0,
         "cost_usd": 6.6e-08,
         "savings_usd": 0.0004,
+        "charged_tokens": 0,
+        "charged_spend_usd": 0,
     }
     assert shown["total"]["cost_usd"] == 0.000728066
 
