@@ -102,11 +102,15 @@ class Fault(KproxyError):
 
 
 class Exhausted(KproxyError):
-    """Every attempt of a plan failed. Raised from an ExceptionGroup of the faults."""
+    """Every attempt of a plan failed. Raised from an ExceptionGroup of the faults.
+
+    `retry_after` is in seconds, where it is known when an endpoint may be asked again.
+    """
 
     def __init__(self, faults: tuple[tuple[str, Fault], ...]) -> None:
         super().__init__("; ".join(f"{where}: {fault.detail}" for where, fault in faults))
         self.faults = faults  # ("provider/model", fault), in the order they happened
+        self.retry_after: float | None = None
 
 
 class DeadlineExceeded(KproxyError):

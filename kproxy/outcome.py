@@ -15,6 +15,7 @@ class Ending(enum.Enum):
     REJECTED = "rejected"  # the provider refused the caller's content
     CANCELLED = "cancelled"  # the caller left
     SUPERSEDED = "superseded"  # another attempt reached its commit point first
+    ERROR = "error"  # a mistake of kproxy's own
 
 
 class Usage(msgspec.Struct, frozen=True):

@@ -79,9 +79,10 @@ class Relay:
         try:
             out += flow.end()
         except Fault:
-            flow.unsent = out
+            flow.unsent = out + flow.unsent
             raise
         self.finished = True
+        self.clean = self.clean and not flow.cut_short
         whole = exchange.frame(out) + exchange.ending
         if not self._holds:
             return whole
@@ -96,7 +97,9 @@ class Relay:
         self.clean = False
         if self._flow.state is FlowState.OPEN:
             if error is not None:
-                raise Fault(FaultKind.BAD_FRAMING, f"bad body: {error.message}") from error
+                raise Fault(
+                    FaultKind.BAD_FRAMING, f"bad body: {error.message.rstrip('.')}"
+                ) from error
             try:
                 self._body.eof()
             except ProtocolError as cut:
@@ -144,6 +147,7 @@ class Streaming:
         self._shown = shown
         self.may_hedge = job.may_hedge
         self.may_repeat = job.may_repeat
+        self.hedge_unused = job.hedge_unused
 
     async def begin(self, spec: AttemptSpec) -> Committed:
         """One attempt up to its first token. Raises Fault and Rejected, the attempt closed."""

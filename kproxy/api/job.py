@@ -18,7 +18,7 @@ from kproxy.admission.quota import NOTHING, Amount, counted
 from kproxy.api.record import AttemptRecord, ending_of
 from kproxy.api.service import Held, Service
 from kproxy.downstream.exchange import Exchange
-from kproxy.errors import DeadlineExceeded, Exhausted
+from kproxy.errors import Exhausted
 from kproxy.ledger.receipt import attempts_json
 from kproxy.ledger.settle import Settlement, extension_json, savings, total_cost, total_usage
 from kproxy.outcome import AttemptOutcome, Ending, Usage
@@ -90,11 +90,10 @@ class Job:
         if error is None:
             self.conclude(Ending.COMPLETE)
             return
-        ending = ending_of(error)
-        if isinstance(error, Exhausted | DeadlineExceeded):
-            ending = Ending.FAULT
+        if isinstance(error, Exhausted):
+            error.retry_after = self._someone_again()
         try:
-            self.conclude(ending)
+            self.conclude(ending_of(error))
         except StoreError as trouble:
             log.error("%s: %s", self.receipt_id, trouble)  # the journal holds it, and tries again
 
@@ -136,6 +135,11 @@ class Job:
             return False
         return plan.strategy == "race" or service.hedges.withdraw(trio.current_time())
 
+    def hedge_unused(self) -> None:
+        """The attempt that `may_hedge` allowed was not made."""
+        if self.plan.strategy == "hedge":
+            self.service.hedges.give_back()
+
     def may_repeat(self) -> bool:
         """Whether the house's budget allows to ask an endpoint again that has just failed."""
         return self.service.repeats.withdraw(trio.current_time())
@@ -151,7 +155,7 @@ class Job:
         """An attempt has ended."""
         self.running.pop(record, None)
         self.outcomes.append(outcome)
-        if record is self.adopted and outcome.usage is not None:
+        if record.shown and outcome.usage is not None:
             self._shown.append(outcome.usage)
 
     @property
@@ -176,7 +180,7 @@ class Job:
 
     def _charged(self, status: Ending) -> Amount:
         """What counts against the account's limits: nothing for a refused or failed request."""
-        if status in (Ending.FAULT, Ending.REJECTED):
+        if status in (Ending.FAULT, Ending.REJECTED, Ending.ERROR):
             return NOTHING
         tier, parts = self._admitted.caller.tier, []
         for outcome in self.outcomes:
@@ -195,7 +199,7 @@ class Job:
             model=last.model,
             cost=self._cost(),
             savings=self._savings(usage),
-            estimated=usage.estimated,
+            estimated=any(one.usage is not None and one.usage.estimated for one in self.outcomes),
             routed_from=request.model,
             receipt_id=self.receipt_id,
             attempts=len(self.outcomes),
@@ -225,6 +229,15 @@ class Job:
             fields.append((COST, settlement.cost_usd.encode("ascii")))
         return fields
 
+    def _someone_again(self) -> float | None:
+        """Seconds until the first of the plan's endpoints may be asked again; None: now."""
+        known = self.service.routes.snapshot(trio.current_time())
+        rests = [known[key].resting for key in self._keys() if key in known]
+        return min(rests, default=0.0) or None
+
+    def _keys(self) -> tuple[str, ...]:
+        return tuple(spec.model.key for spec in self.plan.attempts)
+
     def _cost(self) -> int | None:
         return total_cost(outcome.cost for outcome in self.outcomes)
 
@@ -251,7 +264,7 @@ class Job:
                 model_id=chosen.id,
                 provider=chosen.provider,
                 strategy=plan.strategy,
-                fallback_chain=tuple(spec.model.key for spec in plan.attempts),
+                fallback_chain=self._keys(),
             ),
             attempts=tuple(self.outcomes),
             execution=Execution(

@@ -44,6 +44,7 @@ def _route(model: Model, live: Live) -> RoutePerformance:
         throughput_tps=None if pace is None else Throughput(round(pace, 2)),
         error_rate=round(seen.error_rate, 4),
         breaker=live.breaker,
+        resting_ms=round(1000 * live.resting, 2),
     )
 
 

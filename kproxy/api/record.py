@@ -10,9 +10,17 @@ from typing import Protocol
 import trio
 
 from kproxy.api.service import Service
+from kproxy.dialect.base import ReplyFacts
 from kproxy.dialect.flow import Flow
 from kproxy.downstream.exchange import Exchange
-from kproxy.errors import BrokenStream, Fault, FaultKind, Rejected
+from kproxy.errors import (
+    BrokenStream,
+    DeadlineExceeded,
+    Exhausted,
+    Fault,
+    FaultKind,
+    Rejected,
+)
 from kproxy.ledger.settle import cost
 from kproxy.ledger.usage import estimate_usage, from_reply
 from kproxy.outcome import AttemptOutcome, Ending, Usage
@@ -20,6 +28,7 @@ from kproxy.routing.faults import POLICIES, accrues
 from kproxy.routing.live import Grant
 from kproxy.routing.plan import AttemptSpec, Plan
 from kproxy.schema.reply import ReplyUsage
+from kproxy.transport.duplex import Broken, Expired
 from kproxy.upstream.attempt import Attempt
 
 __all__ = ["AttemptRecord", "ending_of"]
@@ -47,7 +56,9 @@ class Request(Protocol):
 class AttemptRecord:
     """See the module. The attempt's connection is the record's until it has ended."""
 
-    __slots__ = ("_ended", "_grant", "_job", "attempt", "flow", "own_key", "spec")
+    __slots__ = (
+        "_ended", "_grant", "_job", "attempt", "flow", "given", "own_key", "shown", "spec", "told",
+    )  # fmt: skip
 
     def __init__(self, job: Request, spec: AttemptSpec, attempt: Attempt, grant: Grant) -> None:
         self._job = job
@@ -55,8 +66,11 @@ class AttemptRecord:
         self._ended = False
         self.spec = spec
         self.attempt = attempt
+        self.given = attempt.timing.given(attempt.times.started)
         self.flow: Flow | None = None  # of a stream: what it has said so far
+        self.told: ReplyFacts | None = None  # of a whole answer: what it says
         self.own_key = False  # sent with a key of the caller's, not with the operator's
+        self.shown = False  # the caller has got words of it, or is about to
 
     def __repr__(self) -> str:
         return f"<AttemptRecord {self.attempt!r}>"
@@ -75,7 +89,8 @@ class AttemptRecord:
         times.first_token = now
         self._grant.first_token(now, now - times.started)
         job, model = self._job, self.spec.model
-        job.service.metrics.first_token(model.provider, model.id, now - job.exchange.arrived)
+        if job.adopted is None:  # of a rescued stream only the first part's counts
+            job.service.metrics.first_token(model.provider, model.id, now - job.exchange.arrived)
 
     def complete(self, told: ReplyUsage | None, text: int) -> Usage:
         """The answer is whole; `text` is how many bytes of it the model wrote. Only once."""
@@ -86,39 +101,50 @@ class AttemptRecord:
         return usage
 
     def fail(self, error: BaseException) -> None:
-        """The attempt ends by `error`: a fault, a refusal, or a cancellation. Idempotent."""
+        """The attempt ends by `error`: a fault, a refusal, a cancellation, a mistake of ours.
+        Idempotent."""
         fault = error.fault if isinstance(error, BrokenStream) else error
+        ending, now = ending_of(error), trio.current_time()
         if self._ended:
             self.attempt.close()
         elif isinstance(fault, Fault):
-            self._break(fault)
-        elif isinstance(error, Rejected):
-            now = trio.current_time()
-            self._grant.answered(now)  # it works, it only does not want this
+            self._break(fault, now)
+        elif ending is Ending.REJECTED:
+            self._grant.refused(now)
             self._leave(Ending.REJECTED, None, None, now)
+        elif ending is Ending.ERROR:
+            self._grant.abandoned(now, None)
+            self._leave(Ending.ERROR, self._used(charged=self.attempt.sent), None, now)
         else:
             self.give_up()
 
     def give_up(self) -> None:
-        """The attempt is not wanted any more: another was first, or the caller has left."""
+        """The attempt is not wanted any more: another was first, or the caller has left.
+        Idempotent."""
+        if self._ended:
+            self.attempt.close()
+            return
         job, now = self._job, trio.current_time()
         superseded = job.is_decided and job.adopted is not self
         waited = now - self.attempt.times.started
-        outwaited = superseded and 0 < self.spec.patience < waited
+        wordless = self.attempt.times.first_token is None and self.told is None
+        outwaited = superseded and wordless and 0 < self.spec.patience < waited
         self._grant.abandoned(now, waited if outwaited else None)
         ending = Ending.SUPERSEDED if superseded else Ending.CANCELLED
         self._leave(ending, self._used(charged=self.attempt.sent), None, now)
 
-    def _break(self, fault: Fault) -> None:
-        job, model, now = self._job, self.spec.model, trio.current_time()
+    def _break(self, fault: Fault, now: float) -> None:
+        job, model = self._job, self.spec.model
         if self.own_key and fault.kind in OF_THE_KEY:
             self._grant.abandoned(now, None)
         else:
-            self._grant.failed(now, fault, accrued=accrues(fault, hurried=job.plan.hurried))
+            accrued = accrues(fault, self.given, self.spec.full)
+            self._grant.failed(now, fault, accrued=accrued)
         metrics = job.service.metrics
         metrics.fault(model.provider, fault.kind)
         job.service.faults.note(*metrics.labels(model.provider, model.id), fault, now)
-        used = self._used(charged=POLICIES[fault.kind].charged)
+        charged = POLICIES[fault.kind].charged and self.attempt.sent
+        used = self._used(charged=charged or self.attempt.accepted)
         self._leave(Ending.FAULT, used, fault, now)
 
     def _used(self, *, charged: bool) -> Usage | None:
@@ -126,12 +152,14 @@ class AttemptRecord:
 
         `charged` says whether the prompt alone counts, where no word has come back.
         """
-        told, text = (self.flow.usage, self.flow.text) if self.flow is not None else (None, 0)
+        said = self.flow or self.told
+        told, text = (None, 0) if said is None else (said.usage, said.text)
         if not (charged or text or told is not None):
             return None
         return from_reply(told) or estimate_usage(self._job.prompt_tokens, text)
 
     def _leave(self, ending: Ending, usage: Usage | None, fault: Fault | None, now: float) -> None:
+        assert not self._ended, "an attempt ends once"
         self._ended = True
         if ending is not Ending.COMPLETE:
             self.attempt.close()
@@ -167,9 +195,11 @@ def _pace(usage: Usage, now: float, attempt: Attempt) -> float | None:
 
 
 def ending_of(error: BaseException) -> Ending:
-    """How something ended that was left by `error`; whatever is not the provider's is ours."""
-    if isinstance(error, Fault | BrokenStream):
+    """How something ended that was left by `error`; Broken and Expired are of the caller's side."""
+    if isinstance(error, Fault | BrokenStream | Exhausted | DeadlineExceeded):
         return Ending.FAULT
     if isinstance(error, Rejected):
         return Ending.REJECTED
-    return Ending.CANCELLED
+    if isinstance(error, Broken | Expired) or not isinstance(error, Exception):
+        return Ending.CANCELLED
+    return Ending.ERROR

@@ -9,6 +9,7 @@ another attempt first tries to go on from the text that was shown (contract sect
 is named in the last chunk, and where nobody can, the error event is all the same.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -109,12 +110,15 @@ async def _carry(job: Job, won: Committed) -> bytes:
     if exchange.state is ExchangeState.WAITING:
         first += exchange.start([*STREAM_HEADERS, *job.fields(won.attempt)])
     first += won.first
+    won.record.shown = True
     broken: Fault | None = None
     try:
         first += won.relay.adopt()
     except Fault as fault:
         broken = fault
+    exchange.link.deadline = job.deadline  # the total binds a caller who reads slowly, too
     await exchange.link.send_all(first)
+    exchange.link.deadline = math.inf
     if broken is not None:
         raise broken
     return won.relay.rest if won.relay.finished else await _pump(job, won)

@@ -30,6 +30,7 @@ class Replying:
         self._chain = chain
         self.may_hedge = job.may_hedge
         self.may_repeat = job.may_repeat
+        self.hedge_unused = job.hedge_unused
 
     async def begin(self, spec: AttemptSpec) -> Replied:
         """One attempt up to its whole answer. Raises Fault and Rejected, the attempt closed."""
@@ -37,7 +38,7 @@ class Replying:
         with record:
             await self._job.open(record, self._job.call.fields)
             body = await record.attempt.read_whole()
-            facts = record.attempt.endpoint.dialect.read_reply(body)
+            facts = record.told = record.attempt.endpoint.dialect.read_reply(body)
         return Replied(record, body, facts)
 
     def decided(self, won: Replied | None) -> None:
@@ -55,6 +56,7 @@ async def answer_whole(job: Job) -> None:
     won = await carry_out(chain, job.deadline, Replying(job, chain))
     record, body, facts = won
     job.adopted = record
+    record.shown = True
     record.attempt.finish()
     record.complete(facts.usage, facts.text)
     settlement = job.settle()

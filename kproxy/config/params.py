@@ -44,7 +44,9 @@ def attempt_policy(config: Config) -> AttemptPolicy:
 def hedge_budget(config: Config) -> BudgetParams:
     """For attempts beside others; a share of 0 allows none."""
     share = config.attempts.hedge_share
-    return BudgetParams(share) if share else BudgetParams(share, floor=0.0, start=0.0)
+    if not share:
+        return BudgetParams(share, floor=0.0, start=0.0)
+    return BudgetParams(share, start=10.0)  # the slow ones of the first minutes, too
 
 
 def repeat_budget(config: Config) -> BudgetParams:

@@ -79,8 +79,8 @@ class Flow:
 
     __slots__ = (
         "_choices", "_dialect", "_extension", "_finished", "_gathered", "_held", "_placed",
-        "_reader", "_stash", "_transcript", "_wants_usage", "adopted", "committed", "state", "text",
-        "unsent", "usage",
+        "_reader", "_stash", "_transcript", "_wants_usage", "adopted", "committed", "cut_short",
+        "state", "text", "unsent", "usage",
     )  # fmt: skip
 
     def __init__(
@@ -103,6 +103,7 @@ class Flow:
         self._placed = False  # x_kairosroute has left
         self._stash: list[Event] = []  # events that wait for the adoption
         self.adopted = False
+        self.cut_short = False  # something wrong came behind a whole answer
         self.committed = False
         self.state = FlowState.OPEN
         self.text = 0
@@ -115,15 +116,27 @@ class Flow:
     def take(self, payload: bytes) -> bytes:
         """Body bytes of the provider to body bytes for the caller. Raises Fault.
 
-        Where it raises, `unsent` holds what the caller should still get before the error.
+        Where it raises, `unsent` holds what the caller should still get before the error. Once the
+        extension has been placed nothing is a fault any more: the caller has a whole answer and its
+        cost, and `cut_short` says that something wrong came behind it.
         """
         try:
             events = self._reader.feed(payload)
+            if len(events) == 1:
+                return self._event(events[0])  # the common case: one event, one write
+            return self._events(events)
         except ProtocolError as error:
-            raise Fault(FaultKind.TOO_LARGE, error.message) from error
-        if len(events) == 1:
-            return self._event(events[0])  # the common case: one event, one write
-        return self._events(events)
+            return self._broken(Fault(FaultKind.TOO_LARGE, error.message))
+        except Fault as fault:
+            return self._broken(fault)
+
+    def _broken(self, fault: Fault) -> bytes:
+        """What a fault means: the end of this answer, good behind its finish reasons only."""
+        if not self._placed:
+            raise fault
+        self.cut_short = True
+        out, self.unsent = self.unsent, b""
+        return out + self.finish()
 
     @property
     def waits(self) -> bool:
@@ -138,7 +151,10 @@ class Flow:
         """
         self.adopted = True
         events, self._stash = self._stash, []
-        return self._events(events)
+        try:
+            return self._events(events)
+        except Fault as fault:
+            return self._broken(fault)
 
     def end(self) -> bytes:
         """The provider's body has ended: what is still due to the caller. Raises Fault.

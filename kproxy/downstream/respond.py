@@ -87,6 +87,8 @@ def _exhausted(error: Exhausted) -> Answer:
     message = f"All models are currently unavailable ({error})."
     answer = _answer(503, message, None, "all_models_unavailable")
     waits = [fault.retry_after for _, fault in error.faults if fault.retry_after is not None]
+    if error.retry_after is not None:
+        waits = [error.retry_after]
     if waits:
         answer.headers.append((b"retry-after", b"%d" % max(1, math.ceil(min(waits)))))
     return answer

@@ -69,6 +69,10 @@ class Budget:
         self._tokens -= 1.0
         return True
 
+    def give_back(self) -> None:
+        """An attempt that was paid for was not made."""
+        self._tokens = min(self._params.reserve, self._tokens + 1.0)
+
     def _pay_in(self, now: float, amount: float) -> None:
         if self._at is not None:
             amount += self._params.floor * (now - self._at)

@@ -11,14 +11,16 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from kproxy.errors import Fault, FaultKind
+from kproxy.routing.plan import Timeouts
 
-__all__ = ["POLICIES", "FaultPolicy", "accrues", "may_repeat"]
+__all__ = ["OPERATOR", "POLICIES", "FaultPolicy", "accrues", "may_repeat"]
 
 
 class FaultPolicy(NamedTuple):
     """What one kind of fault means.
 
-    `whose`: who can mend it. `again`: the same endpoint may be asked once more for this request.
+    `whose`: who can mend it; an operator's is logged as an error. `again`: the same endpoint may be
+    asked once more for this request.
     `accrues`: it counts against the endpoint's health. `timer`: one of our own timers ran out.
     `charged`: the provider may have worked on the request, and may bill it.
     """
@@ -74,11 +76,25 @@ def may_repeat(fault: Fault) -> bool:
     return passing and POLICIES[fault.kind].again
 
 
-def accrues(fault: Fault, *, hurried: bool) -> bool:
+def accrues(fault: Fault, given: Timeouts, full: Timeouts) -> bool:
     """Whether the endpoint's health is worse for this.
 
-    `hurried`: the caller has shortened the timers. What such a timer says is the caller's wish, and
-    one caller's wish must not close an endpoint to all the others.
+    A timer counts only where the attempt was `given` at least half of the route's `full` time: half
+    is what it gets when it shares a deadline with others. Less is the caller's wish, or what others
+    have left of the time, and must not close an endpoint that would have answered.
     """
     policy = POLICIES[fault.kind]
-    return policy.accrues and not (policy.timer and hurried)
+    if policy.timer:
+        name = TIMERS[fault.kind]
+        return policy.accrues and 2 * getattr(given, name) >= getattr(full, name)
+    return policy.accrues
+
+
+TIMERS: Mapping[FaultKind, str] = MappingProxyType(
+    {
+        FaultKind.FIRST_TOKEN_TIMEOUT: "first_token",
+        FaultKind.GAP_TIMEOUT: "gap",
+        FaultKind.TOTAL_TIMEOUT: "total",
+    }
+)
+"""The timer whose end each of these is."""

@@ -8,10 +8,13 @@ after some consecutive failures, rests, and then lets one request through as a p
 | CLOSED    | admits                           | forgets | counts; at the limit: OPEN | nothing   |
 | OPEN      | refuses while it rests, else     | refuses | refuses                    | refuses   |
 |           | HALF_OPEN with the probe         |         |                            |           |
-| HALF_OPEN | refuses: the probe is out        | CLOSED  | OPEN, rests twice as long  | OPEN      |
+| HALF_OPEN | refuses: the probe is out, but   | CLOSED  | OPEN, rests twice as long  | OPEN      |
+|           | not for longer than a rest       |         |                            |           |
 
-1. HALF_OPEN means that the probe is out, so there is never a second one. A probe that ends without
-   a verdict goes back to OPEN with its rest over: the next request is the probe.
+1. HALF_OPEN means that the probe is out. It is the only one for as long as a rest would be; if it
+   has no verdict by then, the next request is the probe, and the old one's verdict is of an old
+   turn. Otherwise one caller with a long request could keep a healthy endpoint from all the
+   others. A probe that ends without a verdict goes back to OPEN with its rest over.
 2. A verdict counts in the turn in which its attempt was admitted; the breaker's turn changes with
    its state. Twenty attempts that were under way when it opened may still fail: that is the trouble
    it opened for, and must not lengthen the rest or fail the probe. One of them may still succeed:
@@ -19,8 +22,9 @@ after some consecutive failures, rests, and then lets one request through as a p
    arrives after the breaker closed again is from before the recovery.
 3. A penalty (Retry-After) is the provider's word on when to come back. It stands beside the state:
    no success ends it.
-4. `now` is in seconds of a steady clock. Who was admitted hands the permit back, whatever happened:
-   a probe that is not handed back keeps the endpoint out of use.
+4. A probe's success closes the breaker, but the next rest is short again only after an answer that
+   was admitted when it was closed: who answers probes and fails all else is left alone for longer.
+5. `now` is in seconds of a steady clock. Who was admitted hands the permit back, whatever happened.
 """
 
 import enum
@@ -100,8 +104,6 @@ class Standing(msgspec.Struct, frozen=True):
 
     def resting(self, now: float) -> bool:
         """Whether a request would be refused: by a rest, a penalty, or a probe that is out."""
-        if self.state is BreakerState.HALF_OPEN:
-            return True
         return self.open_until is not None and now < self.open_until
 
 
@@ -112,7 +114,16 @@ class Breaker:
     success, and no answer says nothing of it: abandoned.
     """
 
-    __slots__ = ("_failures", "_params", "_penalty", "_rest", "_state", "_turn", "_until")
+    __slots__ = (
+        "_failures",
+        "_params",
+        "_penalty",
+        "_probing",
+        "_rest",
+        "_state",
+        "_turn",
+        "_until",
+    )
 
     def __init__(self, params: BreakerParams) -> None:
         self._params = params
@@ -121,6 +132,7 @@ class Breaker:
         self._failures = 0  # consecutive, in this turn
         self._rest = params.rest  # the next one
         self._until = -math.inf
+        self._probing = -math.inf  # until when the probe that is out is the only one
         self._penalty = -math.inf
 
     def admit(self, now: float) -> Permit | None:
@@ -143,7 +155,7 @@ class Breaker:
     def open_now(self, now: float, rest: float) -> None:
         """Rest at once, for a fault that no repetition mends (a 401). A probe's success ends it.
 
-        While a probe is out it stays the one probe; if it fails, the rest lasts at least this long.
+        While a probe is out there is no other before that end, and if it fails none either.
         """
         self._until = max(self._until, now + rest)
         if self._state is BreakerState.CLOSED:
@@ -151,11 +163,13 @@ class Breaker:
 
     def standing(self, now: float) -> Standing:
         """What a plan and `GET /v1/performance` show."""
-        until = max(self._until, self._penalty)
+        until = max(self._until, self._penalty, self._probing)
         return Standing(self._state, until if now < until else None)
 
     def _become(self, state: BreakerState) -> None:
         self._state = state
+        if state is not BreakerState.HALF_OPEN:
+            self._probing = -math.inf
         self._turn += 1
         self._failures = 0
 
@@ -163,13 +177,16 @@ class Breaker:
         return Permit(probe=False, turn=self._turn)
 
     def _probe(self, now: float) -> Permit | None:
-        if now < self._until:
+        """A probe, once the rest is over, and the probe before it has been out for as long."""
+        if now < max(self._until, self._probing):
             return None
+        self._probing = now + self._rest
         self._become(BreakerState.HALF_OPEN)
         return Permit(probe=True, turn=self._turn)
 
     def _forget(self, now: float) -> None:
         self._failures = 0
+        self._rest = self._params.rest
 
     def _count(self, now: float) -> None:
         self._failures += 1
@@ -183,7 +200,6 @@ class Breaker:
 
     def _close(self, now: float) -> None:
         self._until = -math.inf
-        self._rest = self._params.rest
         self._become(BreakerState.CLOSED)
 
     def _give_back(self, now: float) -> None:
@@ -202,7 +218,7 @@ MOVES: Mapping[tuple[BreakerState, Event], Move | None] = MappingProxyType(
         (BreakerState.OPEN, Event.SUCCESS): None,
         (BreakerState.OPEN, Event.FAILURE): None,
         (BreakerState.OPEN, Event.ABANDONED): None,
-        (BreakerState.HALF_OPEN, Event.ADMIT): None,
+        (BreakerState.HALF_OPEN, Event.ADMIT): Breaker._probe,
         (BreakerState.HALF_OPEN, Event.SUCCESS): Breaker._close,
         (BreakerState.HALF_OPEN, Event.FAILURE): Breaker._open,
         (BreakerState.HALF_OPEN, Event.ABANDONED): Breaker._give_back,

@@ -1,9 +1,10 @@
 """What is known of every route at this moment: observations in, one frozen snapshot out.
 
-A route is one model at one provider. Its window and its breaker live here, and the mark on its
-provider's credential. Whoever makes an attempt is admitted first and says then how it went
-(`Grant`); the planner reads snapshots. A snapshot is made anew when a route's health has changed,
-else at most every `REFRESH` seconds, and only routes that saw something meanwhile are measured.
+A route is one model at one provider. Its window and its breaker live here, and its provider's
+breaker: whether that can be reached at all, and takes our key. Whoever makes an attempt is admitted
+first and says then how it went (`Grant`); the planner reads snapshots. A snapshot is made anew when
+a route's health has changed, else at most every `REFRESH` seconds, and only routes that saw
+something meanwhile are measured.
 
 Names that no row lists (a provider with `models = "any"`) have routes too, since a caller's mistake
 in one name must not close the others. But callers invent them, so only the `NAMES` used last are
@@ -18,7 +19,15 @@ from types import MappingProxyType
 import msgspec
 
 from kproxy.errors import Fault, FaultKind
-from kproxy.routing.health import Breaker, BreakerParams, Event, Permit, Standing, Verdict
+from kproxy.routing.health import (
+    Breaker,
+    BreakerParams,
+    BreakerState,
+    Event,
+    Permit,
+    Standing,
+    Verdict,
+)
 from kproxy.routing.window import SLICE_SECONDS, Measured, Window
 
 __all__ = ["NAMES", "REFRESH", "UNKNOWN", "Grant", "HealthParams", "Live", "Routes"]
@@ -27,32 +36,35 @@ REFRESH = 0.25
 """Seconds that a snapshot may be old while nobody's health changes."""
 
 NAMES = 128
-"""Routes of unlisted names; a window holds 23 kB."""
+"""Routes of unlisted names; a window holds 31 kB."""
 
-LONGEST_REFUSAL = 16
-"""How much longer a provider is left alone at the most that refuses our key again and again."""
-
-PROBING = 1.0
-"""Seconds that a route is said to rest while its probe is out: nobody knows."""
+WHY = ("its provider cannot be reached, or refuses our key", "it failed, or asked for time")
 
 UNAUTHORIZED = 401
 
+UNREACHED = frozenset({FaultKind.CONNECT, FaultKind.CONNECT_TIMEOUT, FaultKind.TLS})
+"""Faults of the way to a provider, whatever the model."""
+
 
 class Live(msgspec.Struct, frozen=True):
-    """One route. `resting`: seconds until it may be asked again, 0 where it may; `why` it rests."""
+    """One route. `resting`: seconds until it may be asked again, 0 where it may; `why` it rests.
+
+    `due`: its rest is over, and whoever asks next is its probe.
+    """
 
     measured: Measured
     resting: float = 0.0
     why: str = ""
     breaker: str = "closed"
+    due: bool = False
 
 
-UNKNOWN = Live(Measured(0, 0, None, None, None, 0.0))
+UNKNOWN = Live(Measured(0, None, None, 0, None, None, 0.0))
 """Of a route that nobody has asked yet."""
 
 
 class HealthParams(msgspec.Struct, frozen=True):
-    """`credential_rest`: seconds for which a provider is left alone that refused our key."""
+    """`credential_rest`: seconds for which a provider is left alone that refused our key (401)."""
 
     breaker: BreakerParams = BreakerParams()
     credential_rest: float = 30.0
@@ -66,7 +78,7 @@ class _Route:
     def __init__(self, params: BreakerParams, account: Breaker) -> None:
         self.window = Window()
         self.breaker = Breaker(params)
-        self.account = account  # the provider's: whether it takes our key
+        self.account = account  # its provider's: whether it can be reached, and takes our key
         self.live = UNKNOWN
         self.dirty = False
         self.measured_at = 0.0
@@ -77,24 +89,24 @@ class _Route:
         if self.dirty or now - self.measured_at > SLICE_SECONDS:
             measured = self.window.measure(now)
             self.dirty, self.measured_at = False, now
-        own, account = self.breaker.standing(now), self.account.standing(now)
-        state = own.state.value
-        if account.resting(now):
-            why = "its provider refuses our key"
-            self.live = Live(measured, _left(account, now), why, state)
-        elif own.resting(now):
-            self.live = Live(measured, _left(own, now), "it failed, or asked for time", state)
-        else:
-            self.live = Live(measured, breaker=state)
+        both = (self.account.standing(now), self.breaker.standing(now))
+        own = both[1].state
+        for standing, why in zip(both, WHY, strict=True):
+            if standing.resting(now):
+                state = own if own is not BreakerState.CLOSED else standing.state
+                self.live = Live(measured, _left(standing, now), why, state.value)
+                return self.live
+        due = any(standing.state is not BreakerState.CLOSED for standing in both)
+        self.live = Live(measured, breaker=own.value, due=due)
         return self.live
 
 
 def _left(standing: Standing, now: float) -> float:
-    return PROBING if standing.open_until is None else standing.open_until - now
+    return 0.0 if standing.open_until is None else standing.open_until - now
 
 
 class Grant:
-    """The admission of one attempt. Each method but `first_token` ends it; one of them is called.
+    """The admission of one attempt. Of the methods but `first_token`, one is called, at its end.
 
     Times are seconds of trio's clock; durations are the attempt's own.
     """
@@ -108,11 +120,15 @@ class Grant:
         self._account = account
 
     def first_token(self, now: float, waited: float) -> None:
-        """The commit point of a stream. A probe has its verdict here: its stream may last long."""
-        self._route.window.first_token(now, waited)
-        self._route.dirty = True
+        """The commit point of a stream. A probe has shown enough here for others to be let in; its
+        stream may last long, and how that ends still counts."""
+        route = self._route
+        route.window.first_token(now, waited)
+        route.dirty = True
         if self._own.probe or self._account.probe:
             self._end(Event.SUCCESS, Event.SUCCESS, now)
+            self._own = route.breaker.admit(now) or self._own
+            self._account = route.account.admit(now) or self._account
 
     def complete(self, now: float, took: float, pace: float | None) -> None:
         """The answer is whole; `pace` in tokens per second, None where it was too short to tell."""
@@ -120,24 +136,31 @@ class Grant:
         window.total(now, took)
         if pace is not None:
             window.throughput(now, pace)
-        self.answered(now)
-
-    def answered(self, now: float) -> None:
-        """An answer, if only a refusal of the caller's content: the route works."""
         self._route.window.attempt(now, failed=False)
         self._end(Event.SUCCESS, Event.SUCCESS, now)
 
+    def refused(self, now: float) -> None:
+        """The provider refused the caller's content: it can be reached, and nothing else is known.
+        A dead model must not look alive because somebody's requests are bad."""
+        self._end(Event.ABANDONED, Event.SUCCESS, now)
+
     def failed(self, now: float, fault: Fault, *, accrued: bool) -> None:
         """The attempt failed; `accrued` says whether that is the route's doing."""
-        breaker = self._route.breaker
+        route = self._route
         if fault.retry_after is not None:
-            breaker.penalise(now + fault.retry_after, now)
-        refused = fault.kind is FaultKind.CREDENTIAL and fault.status == UNAUTHORIZED
-        account: Verdict = Event.FAILURE if refused else Event.ABANDONED
+            route.breaker.penalise(now + fault.retry_after, now)
+            self._routes.changed = True
         if accrued:
-            self._route.window.attempt(now, failed=True)
-        own: Verdict = Event.FAILURE if accrued and not refused else Event.ABANDONED
-        self._end(own, account, now)
+            route.window.attempt(now, failed=True)
+        if fault.status == UNAUTHORIZED:
+            route.account.open_now(now, self._routes.params.credential_rest)
+            self._end(Event.ABANDONED, Event.FAILURE, now)
+        elif fault.kind in UNREACHED:
+            self._end(Event.FAILURE, Event.FAILURE, now)
+        else:
+            own: Verdict = Event.FAILURE if accrued else Event.ABANDONED
+            heard: Verdict = Event.ABANDONED if fault.status is None else Event.SUCCESS
+            self._end(own, heard, now)
 
     def abandoned(self, now: float, waited: float | None) -> None:
         """No verdict: the caller has left, or another attempt was first.
@@ -145,7 +168,7 @@ class Grant:
         `waited` is how long it had gone without a token where that says something of the route.
         """
         if waited is not None:
-            self._route.window.first_token(now, waited)
+            self._route.window.waited(now, waited)
         self._end(Event.ABANDONED, Event.ABANDONED, now)
 
     def _end(self, own: Verdict, account: Verdict, now: float) -> None:
@@ -161,9 +184,13 @@ class Routes:
     """Every route of this process. `keys` are those that rows list, as `provider/id`."""
 
     def __init__(self, keys: Iterable[str], params: HealthParams) -> None:
-        self._params = params
-        self._accounts: dict[str, Breaker] = {}
-        self._listed = {key: self._route(key) for key in keys}
+        self.params = params
+        listed = tuple(keys)
+        providers = {key.partition("/")[0] for key in listed}
+        accounts = {slug: Breaker(params.breaker) for slug in providers}
+        self._listed = {
+            key: _Route(params.breaker, accounts[key.partition("/")[0]]) for key in listed
+        }
         self._named: OrderedDict[str, _Route] = OrderedDict()  # the one used last is last
         self._snapshot: Mapping[str, Live] = MappingProxyType({})
         self._made = -math.inf
@@ -198,20 +225,15 @@ class Routes:
         found = self._listed.get(key)
         if found is not None:
             return found
-        found = self._named.pop(key, None) or self._route(key)
+        found = self._named.pop(key, None) or self._invented()
         self._named[key] = found
         if len(self._named) > NAMES:
             self._named.popitem(last=False)
         return found
 
-    def _route(self, key: str) -> _Route:
-        provider = key.partition("/")[0]
-        account = self._accounts.get(provider)
-        if account is None:
-            rest = self._params.credential_rest
-            params = BreakerParams(failures=1, rest=rest, longest_rest=LONGEST_REFUSAL * rest)
-            account = self._accounts[provider] = Breaker(params)
-        return _Route(self._params.breaker, account)
+    def _invented(self) -> _Route:
+        """A route of a name that nobody listed: what it meets says nothing of its provider."""
+        return _Route(self.params.breaker, Breaker(self.params.breaker))
 
     def _resting(self, route: _Route, now: float) -> Fault:
         live = route.measure(now)

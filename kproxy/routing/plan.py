@@ -49,7 +49,8 @@ class AttemptSpec(msgspec.Struct, frozen=True):
     """One attempt. `est_cost` is in nano-dollars, None when the price is not known.
 
     `patience`: seconds without a first token after which the next attempt starts beside this one;
-    infinite in a fallback. `total`, `first_token` and `gap` are this attempt's timers, in seconds.
+    infinite in a fallback. `total`, `first_token` and `gap` are this attempt's timers, in seconds;
+    `full` are those that the operator gives the route, whatever the caller wishes.
     """
 
     model: Model
@@ -57,6 +58,7 @@ class AttemptSpec(msgspec.Struct, frozen=True):
     total: float
     first_token: float
     gap: float
+    full: Timeouts
     patience: float = math.inf
 
 
@@ -64,8 +66,7 @@ class Plan(msgspec.Struct, frozen=True):
     """Attempts in order. Raises ValueError when it is not sound.
 
     `total` is the whole request's deadline in seconds; `most` the attempts there may be in all,
-    `beside` at one time; `cost_cap` nano-dollars for the estimates of those that run at one time.
-    `hurried` says that the caller has shortened the timers: what they tell is no provider's fault.
+    `beside` at one time; `cost_cap` nano-dollars for what the attempts so far cost or may cost.
     """
 
     attempts: tuple[AttemptSpec, ...]
@@ -75,7 +76,6 @@ class Plan(msgspec.Struct, frozen=True):
     beside: int = 1
     rescue: bool = False
     cost_cap: int | None = None
-    hurried: bool = False
     candidates: tuple[Candidate, ...] = ()
 
     def __post_init__(self) -> None:

@@ -80,8 +80,9 @@ def plan(
     left = sorted((one for one in judged if not one.against), key=_order(request))
     if not left:
         raise _refusal(request, judged)
+    left = _one_probe(left)
     extension = request.extension
-    total = _seconds(extension.deadline_ms) or policy.timeouts.total
+    total = min(_seconds(extension.deadline_ms) or math.inf, policy.timeouts.total)
     strategy = _strategy(request, policy) if len(left) > 1 else "single"
     filtered = [one for one in judged if one.against]
     return Plan(
@@ -92,7 +93,6 @@ def plan(
         beside=1 if strategy == "single" else policy.beside,
         rescue=_rescue(request, policy),
         cost_cap=_cost_cap(request, key),
-        hurried=_hurried(request, policy.timeouts),
         candidates=tuple(_candidate(one) for one in (*left, *filtered)),
     )
 
@@ -171,15 +171,15 @@ def _order(
     return key
 
 
+def _one_probe(left: list[_Judged]) -> list[_Judged]:
+    """At most one of those that are due for a probe keeps its place, the others come last: one
+    request must not spend all its attempts on endpoints that were down a moment ago."""
+    due = [one for one in left if one.live.due][1:]
+    return [*(one for one in left if one not in due), *due] if due else left
+
+
 def _seconds(milliseconds: float | None) -> float | None:
     return None if milliseconds is None else milliseconds / 1000
-
-
-def _hurried(request: ChatRequest, timeouts: Timeouts) -> bool:
-    total, first = request.extension.deadline_ms, request.extension.first_token_ms
-    return (total is not None and total < 1000 * timeouts.total) or (
-        first is not None and first < 1000 * timeouts.first_token
-    )
 
 
 def _strategy(request: ChatRequest, policy: AttemptPolicy) -> Strategy:
@@ -206,15 +206,22 @@ def _spec(
     """The attempt with its timers. A whole answer is silent until it is written: only the total
     deadline binds it. Where a stream may be rescued, a silence leaves time for who goes on."""
     own, usual = one.model.timeouts, policy.timeouts
-    first = total
-    if request.stream:
-        first = _seconds(request.extension.first_token_ms) or own.first_token or usual.first_token
+    full = Timeouts(
+        total=own.total or usual.total,
+        first_token=own.first_token or usual.first_token,
+        gap=own.gap or usual.gap,
+    )
+    if not request.stream:
+        full = Timeouts(full.total, full.total, full.total)
+    first = (request.stream and _seconds(request.extension.first_token_ms)) or full.first_token
+    total = min(total, full.total)
     return AttemptSpec(
         model=one.model,
         est_cost=one.est_cost,
-        total=min(total, own.total or total),
+        total=total,
         first_token=min(first, total),
-        gap=min(own.gap or usual.gap, total / 4 if _rescue(request, policy) else math.inf),
+        gap=min(full.gap, total / 4 if _rescue(request, policy) else math.inf),
+        full=full,
         patience=_patience(one.live, request, policy, strategy),
     )
 
@@ -225,8 +232,9 @@ def _patience(live: Live, request: ChatRequest, policy: AttemptPolicy, strategy:
     if strategy != "hedge":
         return 0.0 if strategy == "race" else math.inf
     waits = _stated(request) / 2
-    seen = live.measured.first_token if request.stream else live.measured.total
-    samples = live.measured.first_token_samples if request.stream else live.measured.samples
+    known = live.measured
+    seen = known.waits if request.stream else known.total
+    samples = known.waits_samples if request.stream else known.samples
     if seen is not None and samples >= policy.hedge_samples:
         waits = min(waits, patience(seen))
     return max(waits, policy.hedge_floor)

@@ -210,16 +210,19 @@ def decode_chat(body: bytes, limits: JsonLimits) -> ChatCall:
         raise rejected_field(
             "messages", f"Invalid 'messages': expected at most {limits.messages} items."
         )
-    _check_model(request.model)
+    _check_name(request.model, "model")
+    for name in request.extension.models or ():
+        _check_name(name, "x_kairosroute.models")
     return ChatCall(request, fields)
 
 
-def _check_model(model: str) -> None:
-    if not model:
-        raise rejected_field("model", "Invalid 'model': expected a name, got an empty string.")
-    if len(model) > _MODEL_LENGTH:
+def _check_name(name: str, param: str) -> None:
+    """A model's name; it becomes a key in memory, a line in messages, a field of receipts."""
+    if not name:
+        raise rejected_field(param, f"Invalid '{param}': expected a name, got an empty string.")
+    if len(name) > _MODEL_LENGTH:
         raise rejected_field(
-            "model", f"Invalid 'model': expected at most {_MODEL_LENGTH} characters."
+            param, f"Invalid '{param}': expected at most {_MODEL_LENGTH} characters."
         )
-    if not model.isprintable():
-        raise rejected_field("model", "Invalid 'model': expected printable characters only.")
+    if not name.isprintable():
+        raise rejected_field(param, f"Invalid '{param}': expected printable characters only.")

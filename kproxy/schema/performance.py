@@ -34,6 +34,7 @@ class RoutePerformance(msgspec.Struct, frozen=True):
     throughput_tps: Throughput | None
     error_rate: float
     breaker: str
+    resting_ms: float  # until it may be asked again; 0: it may
 
 
 class _Performance(msgspec.Struct, frozen=True):

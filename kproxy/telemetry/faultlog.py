@@ -8,6 +8,7 @@ then at most once a minute, with how often it happened meanwhile. Counts are in 
 import logging
 
 from kproxy.errors import Fault, FaultKind
+from kproxy.routing.faults import OPERATOR, POLICIES
 
 __all__ = ["QUIET", "FaultLog"]
 
@@ -35,4 +36,5 @@ class FaultLog:
             return
         self._told[key] = (now, 0)
         again = f" ({since} more since it was last told)" if since else ""
-        log.warning("%s/%s: %s: %s%s", provider, model, fault.kind.value, fault.detail, again)
+        level = logging.ERROR if POLICIES[fault.kind].whose == OPERATOR else logging.WARNING
+        log.log(level, "%s/%s: %s: %s%s", provider, model, fault.kind.value, fault.detail, again)

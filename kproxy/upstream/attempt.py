@@ -21,6 +21,7 @@ import msgspec
 import trio
 
 from kproxy.errors import Fault, FaultKind, Rejected
+from kproxy.routing.plan import Timeouts
 from kproxy.transport.duplex import Broken, Duplex, Expired
 from kproxy.transport.pool import Lease
 from kproxy.upstream.endpoint import Endpoint
@@ -44,6 +45,13 @@ class Timing(msgspec.Struct, frozen=True):
     first: float
     gap: float
 
+    def given(self, started: float) -> Timeouts:
+        """The same as durations, for an attempt that started then; at least a nanosecond."""
+        least = 1e-9
+        return Timeouts(
+            max(least, self.total - started), max(least, self.first - started), self.gap
+        )
+
 
 @dataclass(slots=True)
 class AttemptTimes:
@@ -65,13 +73,16 @@ class _Answer:
 class Attempt:
     """One request to one endpoint. Opened once; ended once by `finish` or `close`."""
 
-    __slots__ = ("_answer", "_lease", "endpoint", "model", "sent", "times", "timing")
+    __slots__ = (
+        "_answer", "_lease", "accepted", "endpoint", "model", "sent", "times", "timing",
+    )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, model: str, timing: Timing) -> None:
         self.endpoint = endpoint
         self.model = model
         self.timing = timing
         self.times = AttemptTimes(started=trio.current_time())
+        self.accepted = False  # a 200 has come: from here on it may be billed
         self.sent = False  # the provider has the whole request, and may be working on it
         self._lease: Lease | None = None
         self._answer: _Answer | None = None
@@ -112,6 +123,7 @@ class Attempt:
         self.times.head = trio.current_time()
         if answer.head.status != 200:
             raise await self._refusal(answer)
+        self.accepted = True
         if answer.head.get(b"content-encoding") not in (None, b"identity"):
             raise Fault(FaultKind.BAD_BODY, "a content coding that was not asked for")
 
@@ -191,7 +203,7 @@ class Attempt:
                 if not data:
                     break
         except ProtocolError as error:
-            raise Fault(FaultKind.BAD_FRAMING, f"bad body: {error.message}") from error
+            raise Fault(FaultKind.BAD_FRAMING, f"bad body: {error.message.rstrip('.')}") from error
         except Broken as error:
             raise Fault(FaultKind.RESET, "the connection broke inside the answer") from error
         except Expired as error:
@@ -199,7 +211,7 @@ class Attempt:
         try:
             answer.body.eof()
         except ProtocolError as error:
-            raise Fault(FaultKind.CLOSED_EARLY, f"cut body: {error.message}") from error
+            raise Fault(FaultKind.CLOSED_EARLY, f"cut body: {error.message.rstrip('.')}") from error
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def silence(self) -> Fault:
@@ -241,7 +253,7 @@ class Attempt:
 def _unanswered(error: Exception) -> Fault:
     """The end of a connection on which no head came."""
     if isinstance(error, ProtocolError):
-        return Fault(FaultKind.BAD_FRAMING, f"not an HTTP answer: {error.message}")
+        return Fault(FaultKind.BAD_FRAMING, f"not an HTTP answer: {error.message.rstrip('.')}")
     if isinstance(error, EOFError):
         return Fault(FaultKind.CLOSED_EARLY, "the connection was closed before an answer")
     return Fault(FaultKind.RESET, "the connection broke before an answer")

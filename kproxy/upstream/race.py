@@ -27,7 +27,7 @@ Our way: there is one number, the patience of an attempt (contract section 6), a
 5. A provider's refusal of the caller's content ends everything, unless the chain knows better.
 
 Every attempt ends by its own deadlines, so nothing here needs one of its own. We do not retry after
-the commit point: that is `api/rescue.py`, and only where it was asked for.
+the commit point: that is `api/stream.py`, and only where it was asked for.
 """
 
 import math
@@ -64,6 +64,10 @@ class Runner(Protocol[Won]):
         """Whether this attempt may start beside those that run; True spends what it costs."""
         ...
 
+    def hedge_unused(self) -> None:
+        """What was spent by `may_hedge` was for an endpoint that rests: give it back."""
+        ...
+
     def may_repeat(self) -> bool:
         """Whether an endpoint that failed may be asked again; True spends what it costs."""
         ...
@@ -86,10 +90,12 @@ class _Loop(Generic[Won]):
         self._deadline = deadline
         self._runner = runner
         self._faults: list[tuple[str, Fault]] = []
-        self._running = 0
+        self._running: list[AttemptSpec] = []
+        self._hedged: set[str] = set()  # model keys whose hedge was paid for
         self._failed = trio.Event()  # since it was last looked at
         self._won: list[Won] = []  # one at most
-        self._refusal: Rejected | None = None
+        self._refusal: Rejected | None = None  # that ended the race
+        self._too_long: Rejected | None = None  # where a longer window was hoped for
 
     async def run(self) -> Won:
         while (step := self._next(alone=True)) is not None:
@@ -104,6 +110,7 @@ class _Loop(Generic[Won]):
             except Rejected as refusal:
                 if not self._chain.rejected(step.spec, refusal):
                     raise
+                self._too_long = refusal
         raise self._over()
 
     async def _side_by_side(self, first: AttemptSpec) -> Won:
@@ -122,7 +129,7 @@ class _Loop(Generic[Won]):
         """Start attempts as they are due; the nursery ends when the last of them has."""
         spec: AttemptSpec | None = first
         while spec is not None:
-            self._running += 1
+            self._running.append(spec)
             nursery.start_soon(self._run, spec, nursery.cancel_scope)
             spec = await self._due(spec.patience)
 
@@ -132,13 +139,14 @@ class _Loop(Generic[Won]):
         with trio.move_on_after(patience):
             await self._failed.wait()
         while True:
-            alone = self._running == 0
-            step = self._next(alone) if self._running < self._chain.plan.beside else None
+            alone = not self._running
+            step = self._next(alone) if len(self._running) < self._chain.plan.beside else None
             if step is not None:
                 if alone:
                     await trio.sleep_until(step.when)
                     return step.spec
                 if self._runner.may_hedge(step.spec):
+                    self._hedged.add(step.spec.model.key)
                     return step.spec
                 self._chain.put_back(step)
             elif alone:
@@ -152,7 +160,10 @@ class _Loop(Generic[Won]):
         except Fault as fault:
             self._note(spec, fault)
         except Rejected as refusal:
-            if not self._chain.rejected(spec, refusal):
+            others = [one for one in self._running if one is not spec]
+            if self._chain.rejected(spec, refusal, others):
+                self._too_long = refusal
+            else:
                 self._refusal = refusal
                 self._runner.decided(None)
                 race.cancel()
@@ -164,7 +175,7 @@ class _Loop(Generic[Won]):
                 self._runner.decided(won)
                 race.cancel()
         finally:
-            self._running -= 1
+            self._running.remove(spec)
             self._failed.set()
 
     def _next(self, alone: bool) -> Step | None:
@@ -182,10 +193,14 @@ class _Loop(Generic[Won]):
         self._faults.append((spec.model.key, fault))
         if fault.kind is FaultKind.RESTING:
             self._chain.not_admitted()
+            if spec.model.key in self._hedged:
+                self._runner.hedge_unused()
         else:
             self._chain.failed(spec, fault, trio.current_time())
 
     def _over(self) -> Exception:
+        if self._too_long is not None:
+            return self._too_long
         if not self._faults:
             return DeadlineExceeded("no time was left for an attempt")
         group = ExceptionGroup("every attempt failed", [fault for _, fault in self._faults])

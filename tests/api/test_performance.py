@@ -38,6 +38,7 @@ async def test_a_route_that_nobody_asked(autojump_clock: MockClock, nursery: tri
         "throughput_tps": None,
         "error_rate": 0.0,
         "breaker": "closed",
+        "resting_ms": 0.0,
     }
 
 

@@ -12,7 +12,7 @@ from kproxy.transport.duplex import Broken, Expired
 from tests.fakes.duplex import MemoryDuplex
 from tests.fakes.house import CHEAP, House, model
 from tests.fakes.scripted import Act, ok
-from tests.fakes.streams import GOOD, HEAD, ONE, event, listen, streamed
+from tests.fakes.streams import END, GOOD, HEAD, LAST, ONE, STOP, event, listen, streamed
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,7 @@ from tests.fakes.streams import GOOD, HEAD, ONE, event, listen, streamed
         (Broken(MemoryDuplex(), "x"), Ending.CANCELLED),
         (Expired(MemoryDuplex()), Ending.CANCELLED),
         (KeyboardInterrupt(), Ending.CANCELLED),
+        (ValueError(), Ending.ERROR),
     ],
 )
 def test_how_an_attempt_ended(error: BaseException, ending: Ending) -> None:
@@ -39,7 +40,7 @@ async def test_a_good_answer(autojump_clock: MockClock, nursery: trio.Nursery) -
     assert attempt.usage is not None
     assert attempt.cost == cost(attempt.usage, CHEAP) == 2_000_000
     live = house.service.routes.snapshot(9)["cheap/m"].measured
-    assert (live.samples, live.first_token_samples, live.error_rate) == (1, 1, 0.0)
+    assert (live.samples, live.waits_samples, live.error_rate) == (1, 1, 0.0)
     assert live.throughput_p50 == pytest.approx(250, rel=0.1), (
         "500 tokens in the 2 s behind the first"
     )
@@ -132,3 +133,86 @@ async def test_an_unknown_price_makes_the_sum_unknown(
     await listen(streamed(house))
     assert house.receipts[0].execution.cost is None
     assert house.receipts[0].attempts[0].cost is None
+
+
+async def test_nothing_is_settled_before_it_is_adopted(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """Two whole answers in the same instant: one is shown, and one of each is remembered."""
+    at_once = [(1.0, HEAD + event(ONE) + END)]
+    house = House(nursery, scripts={"cheap": [[at_once]], "dear": [[at_once]]})
+    answer = await listen(streamed(house, x_kairosroute={"strategy": "race"}))
+    (receipt,) = house.receipts
+    endings = {one.provider: one.ending for one in receipt.attempts}
+    shown = answer.headers["x-kairosroute-provider"]
+    assert endings[shown] is Ending.COMPLETE
+    assert sorted(ending.value for ending in endings.values()) == ["complete", "superseded"]
+    assert receipt.attempts[-1].first_token == 1
+    assert receipt.execution.usage == receipt.attempts[-1].usage
+    counted = sum(
+        house.counted("kproxy_attempts_total", provider=one, model="m", ending=ending)
+        for one in ("cheap", "dear")
+        for ending in ("complete", "superseded", "cancelled")
+    )
+    assert counted == 2
+
+
+async def test_a_whole_answer_that_lost_has_told_its_usage(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    reply = ok(
+        b'{"choices":[{"index":0,"message":{"content":"Hi"},"finish_reason":"stop"}],'
+        b'"usage":{"prompt_tokens":10,"completion_tokens":7,"total_tokens":17}}'
+    )
+    house = House(nursery, scripts={"cheap": [[[(1.0, reply)]]], "dear": [[[(1.0, reply)]]]})
+    await house.ask(x_kairosroute={"strategy": "race"})
+    loser, winner = house.receipts[0].attempts
+    assert (loser.ending, winner.ending) == (Ending.SUPERSEDED, Ending.COMPLETE)
+    assert loser.usage == winner.usage, "it was read before it was known that nobody wants it"
+
+
+async def test_what_comes_behind_the_cost_changes_nothing(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    script = [(1.0, HEAD + event(ONE)), (1.0, event(STOP) + event(LAST)), (1.0, event("{"))]
+    house = House(nursery, scripts={"cheap": [[script]]})
+    answer = await listen(streamed(house))
+    assert (answer.data[-1], answer.whole) == ("[DONE]", True)
+    assert house.receipts[0].execution.status is Ending.COMPLETE
+    assert house.providers["cheap"].open == 0, "its connection is not kept"
+
+
+@pytest.mark.parametrize("script", [[(1.0, HEAD), (1.0, Act.CLOSE)], [(1.0, HEAD + b"zz\r\n")]])
+async def test_once_a_200_has_come_a_prompt_may_be_billed(
+    autojump_clock: MockClock, nursery: trio.Nursery, script: list[tuple[float, bytes | Act]]
+) -> None:
+    house = House(nursery, scripts={"cheap": [[script]], "dear": [[GOOD]]})
+    await listen(streamed(house))
+    attempt = house.receipts[0].attempts[0]
+    assert attempt.usage is not None
+    assert (attempt.usage.estimated, attempt.usage.completion_tokens) == (True, 0)
+
+
+async def test_estimates_of_losers_are_marked(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    house = House(nursery, scripts={"cheap": [[[]]], "dear": [[GOOD]]})
+    answer = await listen(streamed(house))
+    assert answer.chunks[-1]["x_kairosroute"]["estimated"] is True
+
+
+async def test_a_mistake_of_ours_is_not_the_callers_leaving(
+    autojump_clock: MockClock, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    house = House(nursery, scripts={"cheap": [[GOOD]]})
+    monkeypatch.setattr("kproxy.dialect.openai.OpenAI.read_chunk", fail)
+    answer = await house.ask(stream=True)
+    assert answer.status == 500
+    (receipt,) = house.receipts
+    assert receipt.execution.status is Ending.ERROR
+    assert [one.ending for one in receipt.attempts] == [Ending.ERROR]
+    assert receipt.execution.charged_tokens == 0
+    assert house.at_rest()

@@ -147,7 +147,7 @@ async def test_a_race_asks_at_once(autojump_clock: MockClock, nursery: trio.Nurs
         ("cheap", 0, 0.5, Ending.SUPERSEDED),
         ("dear", 0, 1, Ending.COMPLETE),
     ]
-    assert one.service.routes.snapshot(9)["cheap/m"].measured.first_token_samples == 0
+    assert one.service.routes.snapshot(9)["cheap/m"].measured.waits_samples == 0
 
 
 async def test_who_lost_a_hedge_counts_with_what_it_waited(
@@ -155,9 +155,10 @@ async def test_who_lost_a_hedge_counts_with_what_it_waited(
 ) -> None:
     one = house(nursery, [SLOW], [QUICK])
     await listen(streamed(one, x_kairosroute=HEDGE))
-    seen = one.service.routes.snapshot(9)["cheap/m"].measured.first_token
-    assert seen is not None
-    assert seen.p50 == pytest.approx(2.5, rel=0.1)
+    seen = one.service.routes.snapshot(9)["cheap/m"].measured
+    assert seen.waits is not None
+    assert seen.waits.p50 == pytest.approx(2.5, rel=0.1)
+    assert seen.first_token is None
 
 
 WHOLE = ok(
@@ -243,6 +244,35 @@ async def test_when_all_rest_the_caller_is_told_when_to_come_back(
     assert answer.headers["retry-after"] == "5"
     assert len(one.providers["cheap"].dialled) == 3
     assert len(one.receipts) == 1, "the second was not admitted"
+
+
+async def test_one_request_is_not_spent_on_one_provider(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """Four models of a provider that is down, all cheaper: the healthy one is asked second."""
+    down = [model(f"cheap/{name}") for name in "abcd"]
+    one = House(nursery, models=[*down, model("dear/m", DEAR)], scripts={"dear": [[GOOD] * 9]})
+    for _ in range(9):
+        assert (await listen(streamed(one))).text == "Onetwo"
+    assert {len(receipt.attempts) for receipt in one.receipts} == {1, 2}
+
+
+async def test_the_last_failure_says_when_to_come_back(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    one = House(nursery, models=[model("cheap/m")])
+    answer = await one.ask()
+    assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+
+
+async def test_a_reader_that_dawdles_is_bound_by_the_total(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    one = house(nursery, [QUICK], [], timeouts=Timeouts(100, 10, 5))
+    talking = streamed(one, deaf=True)
+    await trio.sleep(101)
+    assert one.at_rest()
+    assert not talking.ended
 
 
 async def test_a_hasty_caller_closes_nothing_to_others(

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from kproxy.catalog.load import Model, Price
-from kproxy.routing.plan import AttemptSpec, Plan
+from kproxy.routing.plan import AttemptSpec, Plan, Timeouts
 
 __all__ = ["plan_of", "spec"]
 
@@ -19,7 +19,9 @@ def spec(key: str, patience: float = math.inf, **fields: Any) -> AttemptSpec:
     provider, _, name = key.partition("/")
     own = {"est_cost": 1_000, "total": 60.0, "first_token": 60.0, "gap": 5.0}
     own |= {name: fields.pop(name) for name in own if name in fields}
-    return AttemptSpec(Model(name, provider, name, PRICE, **fields), patience=patience, **own)
+    full = Timeouts(own["total"], own["first_token"], own["gap"])
+    made = Model(name, provider, name, PRICE, **fields)
+    return AttemptSpec(made, full=full, patience=patience, **own)
 
 
 def plan_of(*specs: AttemptSpec, total: float = 60.0, **fields: Any) -> Plan:

@@ -30,7 +30,7 @@ PATIENCE = 20.0
 """Seconds that a fact may take on a busy machine; a test that waits so long has failed."""
 
 PAUSE = 0.01
-MEANT = re.compile(r" WARNING (kproxy\.faults: |kproxy: draining)")
+MEANT = re.compile(r" ((WARNING|ERROR) kproxy\.faults: |WARNING kproxy: draining)")
 """Provider faults, and the word that a signal was heard."""
 
 FIRST_KEY = re.compile(r"^first key, shown only once: (kr-\S+)$", re.MULTILINE)

@@ -138,3 +138,13 @@ def test_affordable(
     running: list[int | None], est_cost: int | None, cap: int | None, expected: bool
 ) -> None:
     assert affordable(iter(running), est_cost, cap) is expected
+
+
+def test_what_was_not_used_is_given_back() -> None:
+    budget = Budget(PARAMS)
+    assert budget.withdraw(0.0)
+    budget.give_back()
+    assert withdrawn(budget, 0.0) == 1
+    for _ in range(9):
+        budget.give_back()
+    assert withdrawn(budget, 0.0) == PARAMS.reserve

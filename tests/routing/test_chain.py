@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kproxy.errors import Fault, FaultKind, Rejected
-from kproxy.routing.chain import BACKOFF, CONTEXT_LENGTH, Chain
+from kproxy.routing.chain import BACKOFF, CONTEXT_LENGTH, MOST_WAIT, Chain
 from tests.fakes.plans import plan_of, spec
 
 DOWN = Fault(FaultKind.UNAVAILABLE, "HTTP 503", status=503)
@@ -48,10 +48,30 @@ def test_waiting_grows_and_is_spread(chance: float, failures: int) -> None:
 def test_a_provider_that_named_a_time_is_not_asked_before() -> None:
     chain = Chain(plan_of(A), 0.5)
     chain.take(0.0)
-    chain.failed(A, Fault(FaultKind.RATE_LIMITED, "429", status=429, retry_after=30.0), 5.0)
+    chain.failed(A, limited(MOST_WAIT), 5.0)
     step = chain.take(5.0)
     assert step is not None
-    assert step.when == 35.0
+    assert step.when == 5.0 + MOST_WAIT
+
+
+def test_a_long_wait_is_the_callers() -> None:
+    chain = Chain(plan_of(A), 0.5)
+    chain.take(0.0)
+    chain.failed(A, limited(MOST_WAIT + 0.1), 5.0)
+    assert chain.take(5.0) is None
+
+
+def test_behind_a_failure_other_providers_come_first() -> None:
+    """The other models of a provider that is down are likely to be down as well."""
+    same = [spec("a/one"), spec("a/two"), spec("a/three")]
+    chain = Chain(plan_of(*same, spec("b/m"), most=9), 0.5)
+    assert taken(chain) == "a/one"
+    chain.failed(same[0], limited(9.0), 0.0)
+    assert [taken(chain) for _ in range(3)] == ["b/m", "a/two", "a/three"]
+
+
+def limited(seconds: float) -> Fault:
+    return Fault(FaultKind.RATE_LIMITED, "429", status=429, retry_after=seconds)
 
 
 def test_most_counts_every_attempt_and_no_other() -> None:
@@ -87,6 +107,21 @@ def test_only_a_prompt_that_was_too_long_goes_on() -> None:
     assert not chain.rejected(small, Rejected(400, "content_filter", "no"))
     assert chain.rejected(small, Rejected(400, CONTEXT_LENGTH, "too long"))
     assert taken(chain) == "b/m", "a window that nobody knows is not longer"
+
+
+def test_a_longer_window_that_runs_or_failed_before_may_take_it() -> None:
+    small, large = spec("a/m", context_tokens=100), spec("b/m", context_tokens=200)
+    too_long = Rejected(400, CONTEXT_LENGTH, "too long")
+    chain = Chain(plan_of(small), 0.5)
+    chain.take(0.0)
+    assert chain.rejected(small, too_long, running=[large])
+    assert not chain.rejected(small, too_long, running=[small])
+    chain = Chain(plan_of(large, small), 0.5)
+    chain.take(0.0)
+    chain.failed(large, DOWN, 0.0)
+    chain.take(0.0)
+    assert chain.rejected(small, too_long)
+    assert taken(chain) == "b/m", "once more"
 
 
 def test_nobody_asks_the_same_window_again() -> None:

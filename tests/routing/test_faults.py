@@ -4,7 +4,8 @@ import pytest
 
 from kproxy.downstream.respond import error_event, to_answer
 from kproxy.errors import BrokenStream, Exhausted, Fault, FaultKind
-from kproxy.routing.faults import POLICIES, accrues, may_repeat
+from kproxy.routing.faults import POLICIES, TIMERS, accrues, may_repeat
+from kproxy.routing.plan import Timeouts
 
 
 def test_every_kind_has_a_row_and_every_row_a_kind() -> None:
@@ -40,12 +41,19 @@ def test_what_may_be_asked_again(kind: FaultKind, status: int | None, again: boo
     assert may_repeat(Fault(kind, "", status=status)) is again
 
 
-def test_a_hasty_caller_closes_no_endpoint_to_others() -> None:
-    for kind, policy in POLICIES.items():
-        fault = Fault(kind, "")
-        assert accrues(fault, hurried=False) is policy.accrues
-        assert accrues(fault, hurried=True) is (policy.accrues and not policy.timer)
-    timers = {kind for kind, policy in POLICIES.items() if policy.timer}
-    assert timers == {
-        FaultKind.FIRST_TOKEN_TIMEOUT, FaultKind.GAP_TIMEOUT, FaultKind.TOTAL_TIMEOUT,
-    }  # fmt: skip
+FULL = Timeouts(60.0, 20.0, 10.0)
+
+
+@pytest.mark.parametrize("kind", FaultKind)
+def test_a_timer_counts_only_with_half_of_its_time(kind: FaultKind) -> None:
+    """A hasty caller, or one whose time was used up by others, closes no endpoint to the rest."""
+    policy, fault = POLICIES[kind], Fault(kind, "")
+    assert accrues(fault, FULL, FULL) is policy.accrues
+    assert accrues(fault, Timeouts(30.0, 10.0, 5.0), FULL) is policy.accrues
+    hasty = Timeouts(29.9, 9.9, 4.9)
+    assert accrues(fault, hasty, FULL) is (policy.accrues and not policy.timer)
+
+
+def test_every_timer_has_its_fault() -> None:
+    assert {kind for kind, policy in POLICIES.items() if policy.timer} == set(TIMERS)
+    assert set(TIMERS.values()) == set(Timeouts.__struct_fields__)

@@ -4,7 +4,7 @@ import pytest
 
 from kproxy.errors import Fault, FaultKind
 from kproxy.routing.health import BreakerParams
-from kproxy.routing.live import NAMES, PROBING, REFRESH, UNKNOWN, HealthParams, Routes
+from kproxy.routing.live import NAMES, REFRESH, UNKNOWN, HealthParams, Routes
 
 PARAMS = HealthParams(BreakerParams(failures=2, rest=10.0, longest_rest=40.0), 30.0)
 DOWN = Fault(FaultKind.UNAVAILABLE, "HTTP 503", status=503)
@@ -54,13 +54,27 @@ def test_after_its_rest_one_probe_is_let_through() -> None:
     fail(known, "a/m", 0.0)
     fail(known, "a/m", 0.0)
     probe = known.admit("a/m", 10.0)
-    assert resting(known, "a/m", 10.0) == PROBING
+    assert resting(known, "a/m", 10.0) == 20.0, "for as long as it would rest next"
     assert known.snapshot(10.0)["a/m"].breaker == "half_open"
     probe.first_token(11.0, 1.0)
     assert resting(known, "a/m", 11.0) == 0, "its stream may go on for minutes"
     assert known.snapshot(11.0)["a/m"].breaker == "closed"
     probe.failed(60.0, DOWN, accrued=True)
     assert resting(known, "a/m", 60.0) == 0
+    fail(known, "a/m", 60.0)
+    assert resting(known, "a/m", 60.0) == 20.0, "how the stream ended counts, and it rests longer"
+
+
+def test_a_probe_that_takes_too_long_keeps_nobody_out() -> None:
+    known = routes()
+    fail(known, "a/m", 0.0)
+    fail(known, "a/m", 0.0)
+    slow = known.admit("a/m", 10.0)
+    assert resting(known, "a/m", 29.0) == 1.0
+    known.admit("a/m", 30.0).complete(31.0, 1.0, None)
+    assert resting(known, "a/m", 31.0) == 0
+    slow.failed(90.0, DOWN, accrued=True)
+    assert resting(known, "a/m", 90.0) == 0, "its turn is over"
 
 
 def test_a_probe_without_a_verdict_leaves_the_probe_to_the_next() -> None:
@@ -80,9 +94,51 @@ def test_a_refused_key_closes_every_model_of_its_provider() -> None:
     assert resting(known, "b/m", 1.0) == 0
     assert "refuses our key" in known.snapshot(1.0)["a/n"].why
     fail(known, "a/n", 30.0, REFUSED)
-    assert resting(known, "a/m", 31.0) == 59.0, "twice as long"
-    known.admit("a/m", 90.0).answered(90.0)
-    assert resting(known, "a/n", 90.0) == 0
+    assert resting(known, "a/m", 31.0) == 29.0, "again"
+    known.admit("a/m", 60.0).refused(60.0)
+    assert resting(known, "a/n", 60.0) == 0, "a 400 is an answer: the key was taken"
+
+
+def test_a_provider_that_cannot_be_reached_rests_with_all_its_models() -> None:
+    known = routes()
+    unreached = Fault(FaultKind.CONNECT, "refused")
+    fail(known, "a/m", 0.0, unreached)
+    fail(known, "a/n", 0.0, unreached)
+    assert resting(known, "a/m", 1.0) == resting(known, "a/n", 1.0) == 9.0
+    assert resting(known, "b/m", 1.0) == 0
+
+
+def test_an_answer_of_any_kind_shows_that_it_can_be_reached() -> None:
+    known = routes()
+    unreached = Fault(FaultKind.CONNECT, "refused")
+    fail(known, "a/m", 0.0, unreached)
+    fail(known, "a/n", 0.0)
+    fail(known, "a/m", 0.0, unreached)
+    assert resting(known, "a/n", 1.0) == 0
+
+
+def test_a_refusal_of_the_content_does_not_make_a_dead_route_look_alive() -> None:
+    known = routes()
+    fail(known, "a/m", 0.0)
+    known.admit("a/m", 0.0).refused(0.0)
+    fail(known, "a/m", 0.0)
+    assert resting(known, "a/m", 1.0) == 9.0
+
+
+def test_a_name_that_nobody_listed_says_nothing_of_its_provider() -> None:
+    known = routes()
+    fail(known, "a/invented", 0.0, REFUSED)
+    assert resting(known, "a/invented", 1.0) == 29.0
+    assert resting(known, "a/m", 1.0) == 0
+
+
+def test_who_is_due_for_a_probe_is_known() -> None:
+    known = routes()
+    fail(known, "a/m", 0.0)
+    fail(known, "a/m", 0.0)
+    assert not known.snapshot(9.0)["a/m"].due
+    assert known.snapshot(10.0)["a/m"].due
+    assert not known.snapshot(10.0)["a/n"].due
 
 
 def test_a_403_is_the_routes_alone() -> None:
@@ -98,10 +154,12 @@ def test_when_one_breaker_refuses_the_others_probe_is_given_back() -> None:
     known = routes()
     fail(known, "a/m", 0.0, REFUSED)
     known.admit("b/m", 0.0).abandoned(0.0, None)
-    fail(known, "a/n", 30.0)  # the probe of the credential: no verdict on it
-    fail(known, "a/n", 30.0)
-    assert resting(known, "a/n", 31.0) == 9.0
-    assert resting(known, "a/m", 31.0) == 0, "the probe was given back"
+    wait = Fault(FaultKind.RATE_LIMITED, "HTTP 429", status=429, retry_after=99.0)
+    fail(known, "a/n", 0.0 + 30.0, REFUSED)
+    known.admit("a/n", 60.0).failed(60.0, wait, accrued=True)
+    fail(known, "a/m", 60.0, REFUSED)
+    assert resting(known, "a/n", 90.0) == 69.0, "the provider is due, this route rests"
+    assert resting(known, "a/m", 90.0) == 0, "the probe was given back"
 
 
 def test_a_provider_that_named_a_time_is_left_alone_until_then() -> None:
@@ -120,7 +178,7 @@ def test_a_snapshot_shows_what_was_seen() -> None:
         grant.complete(2.0, 1.2, 50.0)
     fail(known, "a/m", 2.0)
     seen = known.snapshot(3.0)["a/m"].measured
-    assert (seen.samples, seen.first_token_samples, seen.error_rate) == (3, 3, 0.25)
+    assert (seen.samples, seen.waits_samples, seen.error_rate) == (3, 3, 0.25)
     assert seen.first_token is not None
     assert seen.first_token.p50 == pytest.approx(0.2, rel=0.1)
     assert seen.total is not None
@@ -133,7 +191,8 @@ def test_who_waited_in_vain_counts_with_what_it_waited() -> None:
     known.admit("a/m", 1.0).abandoned(1.0, 4.0)
     known.admit("a/m", 1.0).abandoned(1.0, None)
     seen = known.snapshot(2.0)["a/m"].measured
-    assert (seen.first_token_samples, seen.samples, seen.error_rate) == (1, 0, 0.0)
+    assert (seen.waits_samples, seen.samples, seen.error_rate) == (1, 0, 0.0)
+    assert seen.first_token is None, "it had none"
 
 
 def test_a_snapshot_is_made_when_it_is_due_or_health_has_changed() -> None:

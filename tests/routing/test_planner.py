@@ -53,7 +53,6 @@ def test_auto_is_the_cheapest_first(model: str) -> None:
     ]
     assert decided.attempts[0].est_cost == 100 * 280 + 256 * 420
     assert (decided.strategy, decided.total, decided.most) == ("single", 60.0, 3)
-    assert not decided.hurried
 
 
 @pytest.mark.parametrize(
@@ -144,7 +143,7 @@ def test_an_unknown_model(name: str) -> None:
 
 
 def test_an_unknown_model_in_the_list() -> None:
-    rejected = refused(request(x_kairosroute={"models": ["gpt-4.1", "gtp-4.1" * 99]}))
+    rejected = refused(request(x_kairosroute={"models": ["gpt-4.1", "gtp-4.1" * 36]}))
     assert (rejected.status, rejected.param) == (404, "x_kairosroute.models")
     assert len(rejected.message) < 400
 
@@ -214,7 +213,7 @@ def test_without_any_model() -> None:
     [
         ({}, 60.0, 20.0),
         ({"deadline_ms": 1500}, 1.5, 1.5),
-        ({"deadline_ms": 600_000}, 600.0, 20.0),
+        ({"deadline_ms": 600_000}, 60.0, 20.0),
         ({"first_token_ms": 250}, 60.0, 0.25),
         ({"first_token_ms": 90_000}, 60.0, 60.0),
         ({"deadline_ms": 100, "first_token_ms": 200}, 0.1, 0.1),
@@ -225,14 +224,14 @@ def test_deadlines(extension: dict[str, object], total: float, first_token: floa
     decided = decide(request(x_kairosroute=extension, stream=True))
     timers = {(one.total, one.first_token, one.gap) for one in decided.attempts}
     assert timers == {(total, first_token, 5.0)}
-    assert decided.total == total
-    hurried = total < 60.0 or extension.get("first_token_ms", 1e9) < 20_000
-    assert decided.hurried is hurried
+    assert decided.total == total, "the operator's is the longest"
+    assert {one.full for one in decided.attempts} == {POLICY.timeouts}
 
 
 def test_a_whole_answer_has_its_total_alone() -> None:
     decided = decide(request(x_kairosroute={"first_token_ms": 250}))
-    assert {(one.total, one.first_token) for one in decided.attempts} == {(60.0, 60.0)}
+    timers = {(one.total, one.first_token, one.gap) for one in decided.attempts}
+    assert timers == {(60.0, 60.0, 60.0)}
 
 
 def test_a_route_may_have_timers_of_its_own() -> None:
@@ -241,7 +240,8 @@ def test_a_route_may_have_timers_of_its_own() -> None:
     (only,) = decide(request("m", stream=True), catalog).attempts
     assert (only.total, only.first_token, only.gap) == (50.0, 40.0, 30.0)
     hasty = request("m", stream=True, x_kairosroute={"first_token_ms": 250})
-    assert decide(hasty, catalog).attempts[0].first_token == 0.25
+    (only,) = decide(hasty, catalog).attempts
+    assert (only.first_token, only.full) == (0.25, Timeouts(50.0, 40.0, 30.0))
 
 
 def test_candidates_tell_why() -> None:

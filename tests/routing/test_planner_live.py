@@ -26,7 +26,7 @@ CATALOG = Catalog(
 def seen(seconds: float, samples: int = 30, pace: float = 50.0, errors: float = 0.0) -> Live:
     """A route all of whose answers took as long."""
     quantiles = Quantiles(seconds, seconds, seconds, seconds, seconds)
-    return Live(Measured(samples, samples, quantiles, quantiles, pace, errors))
+    return Live(Measured(samples, quantiles, quantiles, samples, quantiles, pace, errors))
 
 
 def decide(
@@ -64,7 +64,7 @@ def test_soft_thresholds_order_and_never_exclude(
 
 def test_a_stream_is_measured_by_its_first_token() -> None:
     quick, slow = Quantiles(1, 1, 1, 1, 1), Quantiles(9, 9, 9, 9, 9)
-    route = Live(Measured(30, 30, quick, slow, 50.0, 0.0))
+    route = Live(Measured(30, quick, quick, 30, slow, 50.0, 0.0))
     wish = {"preferred_max_latency": 5000}
     assert first(decide({"a/m": route}, stream=True, **wish)) == "a"
     assert first(decide({"a/m": route}, stream=False, **wish)) == "b"
@@ -84,6 +84,18 @@ def test_who_rests_is_left_out() -> None:
     assert [one.model.provider for one in decided.attempts] == ["b"]
     line = decided.candidates[1]
     assert (line.filtered_out_by, line.reasons) == ("breaker", ("its breaker is open, for 5 s",))
+
+
+def test_one_request_probes_one_endpoint() -> None:
+    """The second that is due comes last, behind who is known to be well."""
+    three = (*CATALOG.models, Model("n", "a", "n", CHEAP))
+    body = b'{"model": "auto", "messages": [{"role": "user", "content": "hi"}]}'
+    request = decode_chat(body, JsonLimits()).request
+    due = Live(seen(1).measured, breaker="open", due=True)
+    decided = plan(
+        request, 100, Catalog(CATALOG.providers, three), POLICY, {"a/m": due, "a/n": due}
+    )
+    assert [one.model.key for one in decided.attempts] == ["a/m", "b/m", "a/n"]
 
 
 def test_when_all_rest_the_answer_says_for_how_long() -> None:
@@ -178,7 +190,7 @@ def test_rescue(asked: bool | None, operator: bool, stream: bool, rescue: bool) 
     policy = AttemptPolicy(POLICY.timeouts, rescue=operator)
     decided = decide(policy=policy, stream=stream, x_kairosroute={"rescue": asked})
     assert decided.rescue is rescue
-    assert {one.gap for one in decided.attempts} == {15.0 if rescue else 30.0}
+    assert {one.gap for one in decided.attempts} == {15.0 if rescue else 30.0 if stream else 60.0}
 
 
 def test_the_cost_cap_is_rounded_down() -> None:

@@ -12,8 +12,8 @@ from kproxy.schema.performance import (
 
 def test_the_body() -> None:
     seen = Percentiles(1.0, 2.0, 3.0, 4.0)
-    full = RoutePerformance("acme", "m", 7, True, seen, seen, Throughput(50.0), 0.25, "closed")
-    bare = RoutePerformance("acme", "n", 0, False, None, None, None, 0.0, "open")
+    full = RoutePerformance("acme", "m", 7, True, seen, seen, Throughput(50.0), 0.25, "closed", 0.0)
+    bare = RoutePerformance("acme", "n", 0, False, None, None, None, 0.0, "open", 1500.0)
     figures = {"p50": 1.0, "p75": 2.0, "p95": 3.0, "p99": 4.0}
     assert json.loads(performance_body((full, bare), 300)) == {
         "object": "list",
@@ -29,6 +29,7 @@ def test_the_body() -> None:
                 "throughput_tps": {"p50": 50.0},
                 "error_rate": 0.25,
                 "breaker": "closed",
+                "resting_ms": 0.0,
             },
             {
                 "provider": "acme",
@@ -40,6 +41,7 @@ def test_the_body() -> None:
                 "throughput_tps": None,
                 "error_rate": 0.0,
                 "breaker": "open",
+                "resting_ms": 1500.0,
             },
         ],
     }

@@ -120,7 +120,7 @@ CASES: dict[str, tuple[Outcome, Outcome]] = {
     "echo": (GOOD, GOOD),
     "reasoning=4": (GOOD, GOOD),
     "400": (Refused(400, "invalid_request_error"),) * 2,
-    "401": (Failed("credential"),) * 2,
+    "401": (Failed("credential", retry_after="1"),) * 2,  # after the rest of its provider
     "403": (Failed("credential"),) * 2,
     "404": (Failed("not_found"),) * 2,
     "408": (DOWN, DOWN),

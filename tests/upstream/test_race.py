@@ -73,6 +73,9 @@ class Scripted:
         self.hedges -= 1
         return self.hedges >= 0
 
+    def hedge_unused(self) -> None:
+        self.hedges += 1
+
     def may_repeat(self) -> bool:
         self.repeats -= 1
         return self.repeats >= 0
@@ -110,17 +113,17 @@ async def test_a_lone_endpoint_is_asked_again_after_a_while(autojump_clock: Mock
 
 
 async def test_a_provider_is_not_asked_before_it_said(autojump_clock: MockClock) -> None:
-    wait = Fault(FaultKind.RATE_LIMITED, "HTTP 429", status=429, retry_after=7.0)
+    wait = Fault(FaultKind.RATE_LIMITED, "HTTP 429", status=429, retry_after=2.0)
     runner = Scripted({"a/m": [(1, wait), (1, TOKEN)]})
-    assert await run(plan_of(spec("a/m")), runner) == ("a/m", 9)
-    assert runner.started == [(0, "a/m"), (8, "a/m")]
+    assert await run(plan_of(spec("a/m")), runner) == ("a/m", 4)
+    assert runner.started == [(0, "a/m"), (3, "a/m")]
 
 
 async def test_who_may_be_asked_first_is_asked_first(autojump_clock: MockClock) -> None:
-    late = Fault(FaultKind.RATE_LIMITED, "HTTP 429", status=429, retry_after=9.0)
-    soon = Fault(FaultKind.RATE_LIMITED, "HTTP 429", status=429, retry_after=2.0)
+    late = Fault(FaultKind.RATE_LIMITED, "HTTP 429", status=429, retry_after=2.0)
+    soon = Fault(FaultKind.RATE_LIMITED, "HTTP 429", status=429, retry_after=1.0)
     runner = Scripted({"a/m": [(0, late)], "b/m": [(0, soon), (1, TOKEN)]})
-    assert await run(plan_of(spec("a/m"), spec("b/m")), runner) == ("b/m", 3)
+    assert await run(plan_of(spec("a/m"), spec("b/m")), runner) == ("b/m", 2)
 
 
 async def test_no_more_attempts_than_the_plan_allows(autojump_clock: MockClock) -> None:
@@ -155,11 +158,20 @@ async def test_nothing_starts_at_the_deadline(autojump_clock: MockClock) -> None
 
 
 async def test_no_wait_goes_past_the_deadline(autojump_clock: MockClock) -> None:
-    wait = Fault(FaultKind.RATE_LIMITED, "HTTP 429", status=429, retry_after=100.0)
+    wait = Fault(FaultKind.RATE_LIMITED, "HTTP 429", status=429, retry_after=2.0)
     runner = Scripted({"a/m": [(1, wait)]})
+    short = spec("a/m", total=2.5, first_token=2.5)
     with pytest.raises(Exhausted):
-        await run(plan_of(spec("a/m")), runner)
+        await run(plan_of(short, total=2.5), runner)
     assert runner.now() == 1
+
+
+async def test_without_any_time_there_is_no_attempt(autojump_clock: MockClock) -> None:
+    runner = Scripted({})
+    chain = Chain(plan_of(spec("a/m")), chance=0.5)
+    with pytest.raises(DeadlineExceeded):
+        await carry_out(chain, trio.current_time(), runner)
+    assert runner.started == []
 
 
 async def test_who_rests_is_passed_over_and_not_counted(autojump_clock: MockClock) -> None:
@@ -184,6 +196,7 @@ async def test_a_refusal_ends_a_fallback(autojump_clock: MockClock) -> None:
         (math.inf, (100, 50, 100), ["a/m"]),
         (math.inf, (None, 100, 200), ["a/m"]),
         (9, (100, 100, 200), ["a/m", "c/m"]),
+        (9, (100, 50, 100), ["a/m"]),
     ],
 )
 async def test_a_long_prompt_goes_to_longer_windows_alone(
@@ -204,6 +217,25 @@ async def test_a_long_prompt_goes_to_longer_windows_alone(
     else:
         assert await run(plan_of(*specs, beside=2), runner) == ("c/m", 2)
     assert [key for _, key in runner.started] == asked
+
+
+async def test_a_longer_window_that_runs_already_may_win(autojump_clock: MockClock) -> None:
+    specs = (spec("a/m", 0, context_tokens=100), spec("b/m", 0, context_tokens=200))
+    runner = Scripted({"a/m": [(1, LONG)], "b/m": [(2, TOKEN)]})
+    assert await run(plan_of(*specs, beside=2), runner) == ("b/m", 2)
+    assert runner.open == 1
+
+
+@pytest.mark.parametrize("patience", [math.inf, 0])
+async def test_a_refusal_is_the_last_word_where_nobody_answers(
+    autojump_clock: MockClock, patience: float
+) -> None:
+    specs = (spec("a/m", patience, context_tokens=100), spec("b/m", 0, context_tokens=200))
+    down = Fault(FaultKind.CREDENTIAL, "HTTP 401", status=401)
+    runner = Scripted({"a/m": [(1, LONG)], "b/m": [(2, down)]})
+    with pytest.raises(Rejected) as refused:
+        await run(plan_of(*specs, beside=2), runner)
+    assert refused.value is LONG
 
 
 # --- hedge
@@ -241,6 +273,13 @@ async def test_a_hedge_that_is_not_granted_starts_on_failure(autojump_clock: Moc
     runner = Scripted({"a/m": [(3, DOWN)], "b/m": [(1, TOKEN)]}, hedges=0)
     assert await run(plan_of(spec("a/m", 0.5), spec("b/m"), beside=2), runner) == ("b/m", 4)
     assert runner.started == [(0, "a/m"), (3, "b/m")]
+
+
+async def test_a_hedge_at_who_rests_is_not_paid_for(autojump_clock: MockClock) -> None:
+    runner = Scripted({"a/m": [(9, TOKEN)], "b/m": [(0, RESTING)], "c/m": [(1, TOKEN)]}, hedges=1)
+    specs = (spec("a/m", 1), spec("b/m", 1), spec("c/m", 1))
+    assert await run(plan_of(*specs, beside=2), runner) == ("c/m", 2)
+    assert runner.hedges == 0
 
 
 async def test_no_more_run_at_one_time_than_the_plan_says(autojump_clock: MockClock) -> None:
