@@ -155,6 +155,7 @@ async def _rescue(
     used = job.shown
     transcript.join(text, used)
     fields = continued(job.call.fields, text, used.completion_tokens)
+    job.is_decided = False  # a race for the part that broke: nobody has overtaken who goes on
     chain = Chain(plan, job.chance)
     runner = Streaming(job, chain, fields, transcript, shown=len(text))
     try:

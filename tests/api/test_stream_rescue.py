@@ -277,3 +277,29 @@ async def test_a_caller_that_leaves_while_another_is_looked_for(
     (receipt,) = one.receipts
     assert receipt.execution.status is Ending.CANCELLED
     assert [one.ending for one in receipt.attempts] == [Ending.FAULT, Ending.CANCELLED]
+
+
+async def test_who_is_cancelled_behind_a_race_was_not_overtaken(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """The race was for the part that broke; the caller leaves while somebody else goes on."""
+    late = [(30.0, HEAD)]
+    one = house(nursery, cheap=[[CUT], [late]], dear=[[late], [late]], other=[[late]])
+    talking = streamed(one, x_kairosroute={**RESCUE, "strategy": "race"})
+    await talking.until(lambda: b"two" in talking.raw)
+    await trio.sleep(2)
+    talking.link.close()
+    await trio.testing.wait_all_tasks_blocked()
+    assert one.at_rest()
+    endings = [line.ending for line in one.receipts[0].attempts]
+    assert endings == [Ending.SUPERSEDED, Ending.FAULT, Ending.CANCELLED]
+
+
+async def test_an_answer_that_has_its_finish_reason_is_not_continued(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    script = begun((1.0, event(STOP)), (1.0, event("{")))
+    one = house(nursery, cheap=[[script]], dear=[[REST]])
+    answer = await listen(streamed(one, x_kairosroute=RESCUE))
+    assert (answer.text, answer.whole) == ("One two ", False)
+    assert one.providers["dear"].dialled == []
