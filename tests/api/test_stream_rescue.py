@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from kproxy.outcome import Ending
 from kproxy.schema.receipt import Join
 from tests.fakes.house import DEAR, House, model
-from tests.fakes.raw_provider import LAST_CHUNK
+from tests.fakes.raw_provider import LAST_CHUNK, framed
 from tests.fakes.scripted import Act, Answer, ok
 from tests.fakes.streams import HEAD, STOP, USAGE, chunk, event, listen, streamed
 
@@ -303,3 +303,14 @@ async def test_an_answer_that_has_its_finish_reason_is_not_continued(
     answer = await listen(streamed(one, x_kairosroute=RESCUE))
     assert (answer.text, answer.whole) == ("One two ", False)
     assert one.providers["dear"].dialled == []
+
+
+async def test_text_that_shows_only_at_the_end_is_shown_too(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """An event whose last line end may be the first half of one, until the body is over."""
+    last = framed(b"data: %b\r\r" % chunk({"content": "and "}).encode()) + LAST_CHUNK
+    one = house(nursery, cheap=[[begun((1.0, last))]], dear=[[REST]])
+    answer = await listen(streamed(one, x_kairosroute=RESCUE))
+    assert answer.text == "One two and three"
+    assert asked(one, "dear")["messages"][-1]["content"] == "One two and"
