@@ -6,18 +6,19 @@ possible, but a failure is then an error event, since the status has left.
 A broken stream is told by one error event and a connection that ends without the terminating chunk;
 `[DONE]` and the terminator exist only behind a finish reason. Where the request asked for rescue,
 another attempt first tries to go on from the text that was shown (contract section 6); who joins
-is named in the last chunk, and where nobody can, the error event is all the same.
+is named in the last chunk, and where nobody can, in the error event.
 """
 
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import msgspec
 import trio
 
 from kproxy.api.commit import Committed, Streaming
 from kproxy.api.job import Job
-from kproxy.dialect.flow import FlowState
+from kproxy.dialect.flow import FlowState, splice
 from kproxy.dialect.transcript import Transcript, continued
 from kproxy.downstream.exchange import ExchangeState
 from kproxy.downstream.respond import error_event
@@ -173,5 +174,8 @@ async def _break(job: Job, fault: Fault) -> None:
     exchange = job.exchange
     exchange.abort()
     broken = BrokenStream(fault)
-    await exchange.link.send_all(exchange.due() + exchange.frame(error_event(broken)))
+    event = error_event(broken)
+    if job.joins:  # what stands above it is of several models
+        event = splice(event, b'{"rescued":%b}' % msgspec.json.encode(job.joins))
+    await exchange.link.send_all(exchange.due() + exchange.frame(event))
     raise broken from fault

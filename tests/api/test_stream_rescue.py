@@ -314,3 +314,16 @@ async def test_text_that_shows_only_at_the_end_is_shown_too(
     answer = await listen(streamed(one, x_kairosroute=RESCUE))
     assert answer.text == "One two and three"
     assert asked(one, "dear")["messages"][-1]["content"] == "One two and"
+
+
+async def test_a_break_that_nobody_rescues_still_says_who_joined(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    again = [(0.5, HEAD + part("three ", "second")), (0.5, Act.CLOSE)]
+    one = house(nursery, cheap=[[CUT], [REFUSED[0]]], dear=[[again]])
+    answer = await listen(streamed(one, x_kairosroute=RESCUE))
+    assert (answer.text, answer.whole) == ("One two three ", False)
+    joined = [{"at": 8, "model": "m", "provider": "dear"}]
+    assert set(answer.chunks[-1]) == {"error", "x_kairosroute"}
+    assert answer.chunks[-1]["x_kairosroute"] == {"rescued": joined}
+    assert one.receipts[0].execution.joins == (Join(8, "m", "dear"),)
