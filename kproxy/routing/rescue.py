@@ -5,6 +5,11 @@ assistant prefill. Between the two stands the same endpoint once more, where its
 a cut is mostly one connection's, and nobody goes on in the same words as it would. Where it fell
 silent it comes last. A model that is not known to go on from a prefill is never asked: it would
 begin anew, and the caller would read the answer twice.
+
+Some answers are nobody's to go on with, whoever could. Several choices break in several places. Of
+JSON each model writes a whole document, and two joined are none. And where the caller has begun the
+answer in a message of the assistant's, ours behind it would be a second one, which providers join,
+refuse or take for a finished turn, each as it likes.
 """
 
 from collections.abc import Collection
@@ -14,8 +19,15 @@ import msgspec
 from kproxy.errors import Fault
 from kproxy.routing.faults import POLICIES
 from kproxy.routing.plan import AttemptSpec, Plan
+from kproxy.schema.chat import ChatRequest
 
-__all__ = ["rescue_plan"]
+__all__ = ["is_rescuable", "rescue_plan"]
+
+
+def is_rescuable(plan: Plan, request: ChatRequest) -> bool:
+    """Whether this answer may be continued by another attempt, should it break."""
+    alone = (request.n or 1) == 1 and not request.needs_json
+    return plan.rescue and alone and request.messages[-1].role != "assistant"
 
 
 def rescue_plan(

@@ -215,13 +215,25 @@ async def test_a_half_written_call_is_never_continued(
     assert one.providers["dear"].dialled == []
 
 
-async def test_several_choices_are_never_continued(
-    autojump_clock: MockClock, nursery: trio.Nursery
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"n": 2},
+        {"response_format": {"type": "json_object"}},
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "O"}]},
+    ],
+    ids=["choices", "JSON", "the caller's prefill"],
+)
+async def test_what_nobody_can_go_on_with_ends_by_an_error(
+    autojump_clock: MockClock, nursery: trio.Nursery, members: dict[str, Any]
 ) -> None:
     one = house(nursery, cheap=[[CUT]], dear=[[REST]])
-    answer = await listen(streamed(one, n=2, x_kairosroute=RESCUE))
-    assert not answer.whole
+    answer = await listen(streamed(one, **members, x_kairosroute=RESCUE))
+    assert (answer.text, answer.whole) == ("One two ", False)
+    assert set(answer.chunks[-1]) == {"error"}
+    assert "[DONE]" not in answer.data
     assert one.providers["dear"].dialled == []
+    assert one.receipts[0].execution.status is Ending.FAULT
 
 
 async def test_a_model_that_would_begin_anew_is_never_asked(

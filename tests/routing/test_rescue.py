@@ -1,7 +1,12 @@
 """Who may go on with a broken stream, in which order, and within which plan."""
 
+from typing import Any
+
+import pytest
+
 from kproxy.errors import Fault, FaultKind
-from kproxy.routing.rescue import rescue_plan
+from kproxy.routing.rescue import is_rescuable, rescue_plan
+from kproxy.schema.chat import ChatRequest, Message, ResponseFormat
 from tests.fakes.plans import plan_of, spec
 
 CUT = Fault(FaultKind.CLOSED_EARLY, "cut")
@@ -44,3 +49,25 @@ def test_nobody_rescues_unasked() -> None:
 
 def test_there_may_be_nobody() -> None:
     assert rescue_plan(plan_of(DEAF, rescue=True), DEAF, CUT, (), started=1) is None
+
+
+USER, ASSISTANT = Message("user", "Hi"), Message("assistant", "Hello")
+
+
+@pytest.mark.parametrize(
+    ("members", "may"),
+    [
+        ({}, True),
+        ({"n": 1}, True),
+        ({"n": 2}, False),
+        ({"response_format": ResponseFormat("text")}, True),
+        ({"response_format": ResponseFormat("json_object")}, False),
+        ({"response_format": ResponseFormat("json_schema")}, False),
+        ({"messages": [USER, ASSISTANT]}, False),
+        ({"messages": [USER, ASSISTANT, USER]}, True),
+    ],
+)
+def test_which_answers_somebody_can_go_on_with(members: dict[str, Any], may: bool) -> None:
+    request = ChatRequest(**{"model": "m", "messages": [USER], **members})
+    assert is_rescuable(PLAN, request) is may
+    assert not is_rescuable(plan_of(BROKEN), request), "unasked"
