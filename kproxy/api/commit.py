@@ -128,8 +128,8 @@ class Committed:
 class Streaming:
     """Makes the streamed attempts of one chain, see `upstream.race.Runner`.
 
-    `fields` are the members of the request. `transcript` is the answer's so far, where it may be
-    rescued; while it is, `shown` is how many characters of text there are to go on from.
+    `fields` are the members of the request. `transcript` is of what was shown so far, where the
+    answer may be rescued; while it is, `shown` is how many characters there are to go on from.
     """
 
     def __init__(

@@ -152,9 +152,10 @@ async def _rescue(
     plan = rescue_plan(job.plan, spec, fault, tried, len(job.outcomes))
     if text is None or plan is None or broken.flow.state is not FlowState.OPEN:
         return None
-    used = job.shown
-    transcript.join(text, used)
-    fields = continued(job.call.fields, text, used.completion_tokens)
+    fields = continued(job.call.fields, text, transcript.tokens)
+    if fields is None:
+        return None
+    transcript.join(text, job.shown)
     job.is_decided = False  # a race for the part that broke: nobody has overtaken who goes on
     chain = Chain(plan, job.chance)
     runner = Streaming(job, chain, fields, transcript, shown=len(text))

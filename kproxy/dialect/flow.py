@@ -73,13 +73,15 @@ class Flow:
     """The reader of one streamed answer.
 
     `extension` makes the `x_kairosroute` object from the usage, once, when it is known.
-    `transcript` remembers what was said, where a broken stream may be continued by another one; of
-    that other one it makes the events fit what was said.
+    `transcript` remembers what was shown, where a broken stream may be continued by another one; of
+    that other one it makes the events fit what was shown. This answer's part is its own until it is
+    adopted.
     """
 
     __slots__ = (
-        "_choices", "_dialect", "_extension", "_finished", "_gathered", "_held", "_placed",
-        "_reader", "_stash", "_transcript", "_wants_usage", "adopted", "committed", "cut_short",
+        "_choices", "_dialect", "_extension", "_finished", "_gathered", "_held", "_part",
+        "_placed", "_reader", "_stash", "_transcript", "_wants_usage", "adopted", "committed",
+        "cut_short",
         "state", "text", "unsent", "usage",
     )  # fmt: skip
 
@@ -97,6 +99,7 @@ class Flow:
         self._wants_usage = wanted.usage
         self._extension = extension
         self._transcript = transcript
+        self._part = None if transcript is None else transcript.part()
         self._finished: set[int] = set()  # choices that have ended, by index
         self._gathered = bytearray()  # events before the first token
         self._held: Event | None = None  # the chunk that may turn out to be the last
@@ -150,6 +153,8 @@ class Flow:
         in the same instant has not settled anything.
         """
         self.adopted = True
+        if self._transcript is not None and self._part is not None:
+            self._transcript.adopt(self._part)
         events, self._stash = self._stash, []
         try:
             return self._events(events)
@@ -208,8 +213,8 @@ class Flow:
         if facts.usage is not None:
             self.usage = facts.usage
         self.text += facts.text
-        if self._transcript is not None:
-            event = self._transcript.take(event)
+        if self._part is not None:
+            event = self._part.take(event)
         if self._held is None and self.committed and facts.plain:
             return event.raw
         return self._chunk(event, facts)

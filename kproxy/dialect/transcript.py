@@ -3,8 +3,13 @@
 A stream that breaks after its first token may be continued by another attempt, where that was asked
 for (contract section 6). Then two things are needed: the text so far, for the other one to go on
 from; and events of the other one that fit behind those already shown, so that the caller sees one
-stream. While nothing breaks this must cost nothing, so events are only kept, and read when the text
-is wanted.
+stream.
+
+The obvious way keeps every event that any attempt has sent. It keeps far more than the text, and
+an attempt that fails before its first token, or loses a race, has said what nobody has seen. So
+each attempt writes a part of its own, which belongs to the transcript once the attempt is adopted,
+and of its events only what is needed later is kept: the inside of the text's JSON strings, a count,
+and the names of the first.
 
 1. Only plain text of a single choice is continued. A half-written tool call cannot be: its
    arguments are JSON that somebody else would have to guess.
@@ -13,122 +18,210 @@ is wanted.
    taken off its first words, so that nothing stands twice at the join.
 3. In the events of a later part `id` and `created` are the first part's, the role is not said
    again, and usage is the sum of all parts. `model` stays the truth.
+4. A later part's events are read no more strictly than a first part's: only the members that change
+   are decoded, and the others go on as they are.
 """
 
 from collections.abc import Mapping
 from itertools import takewhile
-from typing import Any
+from typing import Annotated, NamedTuple
 
 import msgspec
-from msgspec import Raw
+from msgspec import Meta, Raw
 
+from kproxy.errors import Fault, FaultKind
 from kproxy.outcome import Usage
-from kproxy.schema.reply import decode_chunk
+from kproxy.schema.reply import Output, decode_chunk
 from kproxy.wire.sse import Event
 
-__all__ = ["MAX_TRANSCRIPT", "Transcript", "continued"]
+__all__ = ["MAX_TEXT", "Part", "Transcript", "continued"]
 
-MAX_TRANSCRIPT = 4_194_304
-"""Bytes of events that are kept; a longer answer is not continued."""
+MAX_TEXT = 262_144
+"""Bytes of text, as JSON has it, that are kept; a longer answer is not continued."""
 
-_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+_MOST = 2**53  # as far as every reader of JSON counts
+_QUOTES = 2
+_NOTHING = Raw(b"")
+_NULL = Raw(b"null")
+
+Members = dict[str, Raw]
+Count = Annotated[int, Meta(ge=0, le=_MOST)]
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
+_decode = msgspec.json.Decoder(Members).decode
+_decode_delta = msgspec.json.Decoder(Members | None).decode
+_decode_choices = msgspec.json.Decoder(list[Members] | None).decode
+_decode_text = msgspec.json.Decoder(str).decode
+
+
+class _Names(msgspec.Struct, frozen=True):
+    id: Raw = _NOTHING
+    created: Raw = _NOTHING
+
+
+class _Counts(msgspec.Struct, frozen=True):
+    prompt_tokens: Count
+    completion_tokens: Count
+    total_tokens: Count
+
+
+_decode_names = msgspec.json.Decoder(_Names).decode
+_decode_counts = msgspec.json.Decoder(_Counts).decode
+
+
+class _Seam(NamedTuple):
+    """What a later part is fitted to: the first part's names, white space that may be said again,
+    and what the parts before have used."""
+
+    names: Mapping[str, Raw]
+    repeated: str
+    earlier: Usage
+
+
+class Part:
+    """What one attempt says. It is nobody's before the transcript adopts it."""
+
+    __slots__ = ("_repeated", "_room", "_seam", "names", "tokens", "written")
+
+    def __init__(self, seam: _Seam | None, room: int) -> None:
+        self._seam = seam
+        self._room = room
+        self._repeated = "" if seam is None else seam.repeated
+        self.names = None if seam is None else seam.names
+        self.tokens = 0  # events in which something was written
+        self.written: bytearray | None = bytearray()  # insides of JSON strings; None: given up
+
+    def __repr__(self) -> str:
+        return f"<Part {self.tokens} tokens>"
+
+    def take(self, event: Event) -> Event:
+        """An event that is passed on; in a later part the event to pass on instead.
+
+        Raises Fault (BAD_BODY) where it is no chunk that could be read or changed.
+        """
+        try:
+            if self._seam is not None:
+                event = self._fitted(event, self._seam)
+            self._keep(event.data or b"")
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise Fault(FaultKind.BAD_BODY, "an event that does not fit behind others") from error
+        return event
+
+    def _keep(self, data: bytes) -> None:
+        choices = decode_chunk(data).choices or ()
+        if choices and self.names is None:
+            self.names = _names(data)
+        for choice in choices:
+            delta = choice.delta
+            if delta is not None:
+                self.tokens += delta.output_bytes > 0
+                self._write(delta)
+            if choice.index:
+                self.written = None
+
+    def _write(self, delta: Output) -> None:
+        said = bytes(delta.content)
+        if self.written is None or (delta.is_text and said in (b"", b"null")):
+            return
+        size = len(self.written) + len(said) - _QUOTES
+        if delta.is_text and said.startswith(b'"') and size <= self._room:
+            self.written += said[1:-1]
+        else:
+            self.written = None  # no text, a list of parts, or too much
+
+    def _fitted(self, event: Event, seam: _Seam) -> Event:
+        chunk = _decode(event.data or b"")
+        chunk |= {name: raw for name, raw in seam.names.items() if name in chunk}
+        choices = _decode_choices(chunk.get("choices", _NULL))
+        if choices:
+            chunk["choices"] = Raw(_encode([self._fitted_choice(choice) for choice in choices]))
+        if "usage" in chunk:
+            chunk["usage"] = _summed(chunk["usage"], seam.earlier)
+        data = _encode(chunk)
+        return Event(b"data: %b\n\n" % data, data, event.name)
+
+    def _fitted_choice(self, choice: Members) -> Members:
+        delta = _decode_delta(choice.get("delta", _NULL))
+        if delta is None:
+            return choice
+        delta.pop("role", None)
+        if self._repeated and bytes(delta.get("content", _NULL)).startswith(b'"'):
+            delta["content"] = Raw(_encode(self._trimmed(_decode_text(delta["content"]))))
+        return choice | {"delta": Raw(_encode(delta))}
+
+    def _trimmed(self, said: str) -> str:
+        """Without what stands at the end of the text already."""
+        pairs = zip(said, self._repeated, strict=False)
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        self._repeated = self._repeated[same:] if same == len(said) else ""
+        return said[same:]
 
 
 class Transcript:
     """One streamed answer, in one or more parts."""
 
-    __slots__ = ("_earlier", "_events", "_first", "_repeated", "_size")
+    __slots__ = ("_parts", "_seam")
 
     def __init__(self) -> None:
-        self._events: list[bytes] = []  # the data of each
-        self._size = 0
-        self._first: dict[str, Any] | None = None  # of a later part: what its events begin with
-        self._repeated = ""  # white space that the later part may say again
-        self._earlier: Usage | None = None
+        self._parts: list[Part] = []
+        self._seam: _Seam | None = None
 
     def __repr__(self) -> str:
-        return f"<Transcript {len(self._events)} events, {self._size} bytes>"
+        return f"<Transcript {len(self._parts)} parts>"
 
-    def take(self, event: Event) -> Event:
-        """An event that is being shown; in a later part the event to show instead."""
-        if self._first is not None:
-            event = self._fitted(event, self._first)
-        self._size += len(event.data or b"")
-        if self._size <= MAX_TRANSCRIPT:
-            self._events.append(event.data or b"")
-        return event
+    def part(self) -> Part:
+        """A part for one attempt: the first one, or behind a join one that fits to it."""
+        return Part(self._seam, MAX_TEXT - sum(len(part.written or b"") for part in self._parts))
+
+    def adopt(self, part: Part) -> None:
+        """What this part has taken is shown, and what it will take."""
+        self._parts.append(part)
+
+    @property
+    def tokens(self) -> int:
+        """How many events with words or thoughts were shown. Providers send a token in each, so
+        this is nearer to their own count than a guess from the text's length in bytes."""
+        return sum(part.tokens for part in self._parts)
 
     def text(self) -> str | None:
         """The text that was shown; None where nobody can go on from it."""
-        if self._size > MAX_TRANSCRIPT:
+        pieces = [part.written for part in self._parts if part.written is not None]
+        if len(pieces) < len(self._parts):
             return None
-        pieces: list[str] = []
-        try:
-            for data in self._events:
-                for choice in decode_chunk(data).choices or ():
-                    delta = choice.delta
-                    if choice.index or (delta is not None and not delta.is_text):
-                        return None
-                    if delta is not None:
-                        pieces.append(delta.text)
-        except msgspec.MsgspecError:
-            return None  # half of a surrogate pair: no text yet
-        return "".join(pieces) or None
+        return _decode_text(b'"%b"' % b"".join(pieces)) or None
 
     def join(self, text: str, earlier: Usage) -> None:
-        """What comes now is of another attempt, which goes on from `text`.
+        """Parts that begin from now on go on from `text`.
 
         `earlier` is what the parts before have used.
         """
-        if self._first is None:
-            begun = _decode(self._events[0])
-            self._first = {name: begun[name] for name in ("id", "created") if name in begun}
-        self._repeated = text[len(text.rstrip()) :]
-        self._earlier = earlier
-
-    def _fitted(self, event: Event, first: dict[str, Any]) -> Event:
-        chunk = _decode(event.data or b"{}")
-        chunk |= {name: value for name, value in first.items() if name in chunk}
-        for choice in chunk.get("choices") or ():
-            delta = choice.get("delta")
-            if delta:
-                delta.pop("role", None)
-                self._trim(delta)
-        usage = chunk.get("usage")
-        if isinstance(usage, dict) and self._earlier is not None:
-            chunk["usage"] = _summed(usage, self._earlier)
-        data = _encode(chunk)
-        return Event(b"data: %b\n\n" % data, data, event.name)
-
-    def _trim(self, delta: dict[str, Any]) -> None:
-        """Take off what stands at the end of the text already."""
-        said = delta.get("content")
-        if not self._repeated or not isinstance(said, str) or not said:
-            return
-        pairs = zip(said, self._repeated, strict=False)
-        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-        self._repeated = self._repeated[same:] if same == len(said) else ""
-        delta["content"] = said[same:]
+        names = self._parts[0].names or {}
+        self._seam = _Seam(names, text[len(text.rstrip()) :], earlier)
 
 
-def _summed(usage: dict[str, Any], earlier: Usage) -> dict[str, Any]:
-    told = {name: usage[name] for name in _COUNTS if isinstance(usage.get(name), int)}
-    if len(told) != len(_COUNTS):
-        return usage
-    told["prompt_tokens"] += earlier.prompt_tokens
-    told["completion_tokens"] += earlier.completion_tokens
-    told["total_tokens"] = told["prompt_tokens"] + told["completion_tokens"]
-    return usage | told
+def _names(data: bytes) -> Members:
+    found = _decode_names(data)
+    named = {"id": found.id, "created": found.created}
+    return {name: raw.copy() for name, raw in named.items() if raw}  # not a slice of the event
 
 
-def continued(fields: Mapping[str, Raw], text: str, used: int) -> dict[str, Raw]:
-    """The members of a request that asks to go on from `text`, which cost `used` tokens.
+def _summed(told: Raw, earlier: Usage) -> Raw:
+    """Usage with what the parts before have used; what is no count stays as it is."""
+    try:
+        usage = _decode_counts(told)
+    except msgspec.MsgspecError:
+        return told
+    prompt = usage.prompt_tokens + earlier.prompt_tokens
+    completion = usage.completion_tokens + earlier.completion_tokens
+    sums = _Counts(prompt, completion, prompt + completion)
+    return Raw(_encode(_decode(told) | _decode(_encode(sums))))
+
+
+def continued(fields: Mapping[str, Raw], text: str, used: int) -> Members | None:
+    """The members of a request that asks to go on from `text`, which took `used` tokens.
 
     The assistant's own beginning is the last message (a prefill), and limits on the answer's
-    length are what is left of them.
+    length are what is left of them; None where nothing is.
     """
     members = dict(fields)
     messages = bytes(fields["messages"]).rstrip()
@@ -137,5 +230,7 @@ def continued(fields: Mapping[str, Raw], text: str, used: int) -> dict[str, Raw]
     for name in ("max_tokens", "max_completion_tokens"):
         limit = msgspec.json.decode(fields[name]) if name in fields else None
         if isinstance(limit, int):
-            members[name] = Raw(b"%d" % max(1, limit - used))
+            if limit <= used:
+                return None
+            members[name] = Raw(b"%d" % (limit - used))
     return members

@@ -76,12 +76,13 @@ async def test_a_cut_stream_is_continued_by_the_same_model_elsewhere(
 async def test_the_other_goes_on_from_what_was_shown(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    one = house(nursery, cheap=[[CUT]], dear=[[REST]])
+    long = (1.0, part("three-and-twenty-thousand and ", "first"))
+    one = house(nursery, cheap=[[begun(long, (1.0, Act.CLOSE))]], dear=[[REST]])
     await listen(streamed(one, max_tokens=100, x_kairosroute=RESCUE))
     before, after = asked(one, "cheap"), asked(one, "dear")
-    begun = {"role": "assistant", "content": "One two"}
-    assert after["messages"] == [*before["messages"], begun]
-    assert after["max_tokens"] == 98
+    said = {"role": "assistant", "content": "One two three-and-twenty-thousand and"}
+    assert after["messages"] == [*before["messages"], said]
+    assert after["max_tokens"] == 97, "three events with text were shown"
     assert "x_kairosroute" not in after
 
 
@@ -166,6 +167,73 @@ async def test_text_in_front_of_the_break_is_shown_once(
     assert asked(one, "dear")["messages"][-1]["content"] == "One two and"
 
 
+async def test_text_that_shows_only_at_the_end_is_shown_too(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """An event whose last line end may be the first half of one, until the body is over."""
+    last = framed(b"data: %b\r\r" % chunk({"content": "and "}).encode()) + LAST_CHUNK
+    one = house(nursery, cheap=[[begun((1.0, last))]], dear=[[REST]])
+    answer = await listen(streamed(one, x_kairosroute=RESCUE))
+    assert answer.text == "One two and three"
+    assert asked(one, "dear")["messages"][-1]["content"] == "One two and"
+
+
+async def test_who_failed_before_the_first_token_is_no_part_of_the_answer(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    thought = event(chunk({"role": "assistant"}, id="unseen"))
+    unseen = [(0.5, HEAD + thought), (0.5, Act.CLOSE)]
+    one = house(nursery, cheap=[[unseen]], dear=[[CUT], [REST]])
+    answer = await listen(streamed(one, x_kairosroute=RESCUE))
+    assert (answer.text, answer.whole) == ("One two three", True)
+    assert {piece["id"] for piece in answer.chunks[:-1]} == {"first"}
+
+
+async def test_who_lost_the_race_is_no_part_of_the_answer(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """Two have their first words in one instant; whoever wins, the words gone on from are its."""
+    twin = [(1.0, HEAD + part("One ", "loser")), *CUT[1:]]
+    one = house(nursery, cheap=[[CUT], [REST]], dear=[[twin], [REST]], other=[[REST]])
+    answer = await listen(streamed(one, x_kairosroute={**RESCUE, "strategy": "race"}))
+    endings = [line.ending for line in one.receipts[0].attempts]
+    assert endings == [Ending.SUPERSEDED, Ending.FAULT, Ending.COMPLETE]
+    assert answer.text == "One two three"
+    bodies = [
+        json.loads(raw.partition(b"\r\n\r\n")[2])
+        for provider in one.providers.values()
+        for connection in provider.connections
+        for raw in connection.requests
+    ]
+    prefills = [body["messages"][-1] for body in bodies if len(body["messages"]) > 1]
+    assert prefills == [{"role": "assistant", "content": "One two"}]
+
+
+async def test_white_space_is_left_to_who_goes_on(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """Who said it again, and failed at once, was not heard."""
+    unheard = [(0.5, HEAD + part(" ", "second") + event("{"))]
+    one = house(nursery, cheap=[[CUT], [REST]], dear=[[unheard]])
+    answer = await listen(streamed(one, x_kairosroute=RESCUE))
+    assert (answer.text, answer.whole) == ("One two three", True)
+    assert [line.fault for line in one.receipts[0].attempts] == ["closed_early", "bad_body", None]
+
+
+async def test_an_odd_number_in_a_later_part_is_passed_on(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    number = "1" * 5_000
+    odd = event(chunk({"content": "three"})[:-1] + f',"x":1e999,"y":{number}}}')
+    rest = [(0.5, HEAD + odd), (0.5, event(STOP) + LAST_CHUNK)]
+    one = house(nursery, cheap=[[CUT]], dear=[[rest]])
+    talking = streamed(one, x_kairosroute=RESCUE)
+    await talking.until(lambda: talking.ended or talking.raw.endswith(LAST_CHUNK))
+    assert b'"content":"three"' in talking.raw
+    assert b'"x":1e999,"y":%b}' % number.encode() in talking.raw
+    assert one.receipts[0].execution.status is Ending.COMPLETE
+
+
 async def test_who_refuses_a_prefill_is_passed_over(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
@@ -204,6 +272,19 @@ async def test_a_second_break_is_rescued_too(
     assert len(one.receipts) == 1
 
 
+async def test_a_break_that_nobody_rescues_still_says_who_joined(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    again = [(0.5, HEAD + part("three ", "second")), (0.5, Act.CLOSE)]
+    one = house(nursery, cheap=[[CUT], [REFUSED[0]]], dear=[[again]])
+    answer = await listen(streamed(one, x_kairosroute=RESCUE))
+    assert (answer.text, answer.whole) == ("One two three ", False)
+    joined = [{"at": 8, "model": "m", "provider": "dear"}]
+    assert set(answer.chunks[-1]) == {"error", "x_kairosroute"}
+    assert answer.chunks[-1]["x_kairosroute"] == {"rescued": joined}
+    assert one.receipts[0].execution.joins == (Join(8, "m", "dear"),)
+
+
 async def test_a_half_written_call_is_never_continued(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
@@ -221,8 +302,10 @@ async def test_a_half_written_call_is_never_continued(
         {"n": 2},
         {"response_format": {"type": "json_object"}},
         {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "O"}]},
+        {"max_tokens": 2},
+        {"max_completion_tokens": 2},
     ],
-    ids=["choices", "JSON", "the caller's prefill"],
+    ids=["choices", "JSON", "the caller's prefill", "no token left", "nor by the other name"],
 )
 async def test_what_nobody_can_go_on_with_ends_by_an_error(
     autojump_clock: MockClock, nursery: trio.Nursery, members: dict[str, Any]
@@ -234,6 +317,16 @@ async def test_what_nobody_can_go_on_with_ends_by_an_error(
     assert "[DONE]" not in answer.data
     assert one.providers["dear"].dialled == []
     assert one.receipts[0].execution.status is Ending.FAULT
+
+
+async def test_an_answer_that_has_its_finish_reason_is_not_continued(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    script = begun((1.0, event(STOP)), (1.0, event("{")))
+    one = house(nursery, cheap=[[script]], dear=[[REST]])
+    answer = await listen(streamed(one, x_kairosroute=RESCUE))
+    assert (answer.text, answer.whole) == ("One two ", False)
+    assert one.providers["dear"].dialled == []
 
 
 async def test_a_model_that_would_begin_anew_is_never_asked(
@@ -305,37 +398,3 @@ async def test_who_is_cancelled_behind_a_race_was_not_overtaken(
     assert one.at_rest()
     endings = [line.ending for line in one.receipts[0].attempts]
     assert endings == [Ending.SUPERSEDED, Ending.FAULT, Ending.CANCELLED]
-
-
-async def test_an_answer_that_has_its_finish_reason_is_not_continued(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    script = begun((1.0, event(STOP)), (1.0, event("{")))
-    one = house(nursery, cheap=[[script]], dear=[[REST]])
-    answer = await listen(streamed(one, x_kairosroute=RESCUE))
-    assert (answer.text, answer.whole) == ("One two ", False)
-    assert one.providers["dear"].dialled == []
-
-
-async def test_text_that_shows_only_at_the_end_is_shown_too(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    """An event whose last line end may be the first half of one, until the body is over."""
-    last = framed(b"data: %b\r\r" % chunk({"content": "and "}).encode()) + LAST_CHUNK
-    one = house(nursery, cheap=[[begun((1.0, last))]], dear=[[REST]])
-    answer = await listen(streamed(one, x_kairosroute=RESCUE))
-    assert answer.text == "One two and three"
-    assert asked(one, "dear")["messages"][-1]["content"] == "One two and"
-
-
-async def test_a_break_that_nobody_rescues_still_says_who_joined(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    again = [(0.5, HEAD + part("three ", "second")), (0.5, Act.CLOSE)]
-    one = house(nursery, cheap=[[CUT], [REFUSED[0]]], dear=[[again]])
-    answer = await listen(streamed(one, x_kairosroute=RESCUE))
-    assert (answer.text, answer.whole) == ("One two three ", False)
-    joined = [{"at": 8, "model": "m", "provider": "dear"}]
-    assert set(answer.chunks[-1]) == {"error", "x_kairosroute"}
-    assert answer.chunks[-1]["x_kairosroute"] == {"rescued": joined}
-    assert one.receipts[0].execution.joins == (Join(8, "m", "dear"),)
