@@ -108,8 +108,10 @@ class Part:
         return event
 
     def _keep(self, data: bytes) -> None:
-        choices = decode_chunk(data).choices or ()
-        if choices and self.names is None:
+        choices = decode_chunk(data).choices
+        if not choices:
+            return
+        if self.names is None:
             self.names = _names(data)
         for choice in choices:
             delta = choice.delta
@@ -120,14 +122,15 @@ class Part:
                 self.written = None
 
     def _write(self, delta: Output) -> None:
-        said = bytes(delta.content)
-        if self.written is None or (delta.is_text and said in (b"", b"null")):
+        written, said = self.written, bytes(delta.content)
+        if written is None:
             return
-        size = len(self.written) + len(said) - _QUOTES
-        if delta.is_text and said.startswith(b'"') and size <= self._room:
-            self.written += said[1:-1]
-        else:
-            self.written = None  # no text, a list of parts, or too much
+        if not delta.is_text:
+            self.written = None
+        elif said.startswith(b'"') and len(written) + len(said) - _QUOTES <= self._room:
+            written += said[1:-1]
+        elif said not in (b"", b"null"):
+            self.written = None  # a list of parts, or too much
 
     def _fitted(self, event: Event, seam: _Seam) -> Event:
         chunk = _decode(event.data or b"")

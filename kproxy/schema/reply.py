@@ -104,7 +104,8 @@ class Output(msgspec.Struct, frozen=True):
     @property
     def is_text(self) -> bool:
         """Whether nothing but text and thoughts stands here: no call, no refusal."""
-        return not any(map(_present, (self.tool_calls, self.function_call, self.refusal)))
+        others = (self.tool_calls, self.function_call, self.refusal)
+        return not any(others) or not any(map(_present, others))
 
     @property
     def text(self) -> str:
