@@ -24,7 +24,7 @@ from kproxy.downstream.exchange import ExchangeState
 from kproxy.downstream.respond import error_event
 from kproxy.errors import BrokenStream, DeadlineExceeded, Exhausted, Fault
 from kproxy.routing.chain import Chain
-from kproxy.routing.rescue import is_rescuable, rescue_plan
+from kproxy.routing.rescue import rescue_plan
 from kproxy.schema.receipt import Join
 from kproxy.transport.duplex import Broken, Expired
 from kproxy.upstream.race import carry_out
@@ -42,7 +42,7 @@ STREAM_HEADERS: Headers = [
 async def answer_stream(job: Job) -> None:
     """Carry out the plan and relay the answer. Raises what the caller is to be told."""
     chain = Chain(job.plan, job.chance)
-    transcript = Transcript() if is_rescuable(job.plan, job.call.request) else None
+    transcript = Transcript() if job.plan.rescue else None
     with _pulse(job):
         won = await carry_out(
             chain, job.deadline, Streaming(job, chain, job.call.fields, transcript)

@@ -29,6 +29,7 @@ from kproxy.routing.constraints import (
 from kproxy.routing.estimate import DEFAULT_OUTPUT_TOKENS, estimate_cost
 from kproxy.routing.live import UNKNOWN, Live
 from kproxy.routing.plan import AttemptPolicy, AttemptSpec, Plan, Strategy, Timeouts
+from kproxy.routing.rescue import is_rescuable
 from kproxy.routing.window import patience
 from kproxy.schema.chat import ChatRequest
 from kproxy.schema.receipt import Candidate
@@ -242,7 +243,7 @@ def _patience(live: Live, request: ChatRequest, policy: AttemptPolicy, strategy:
 
 def _rescue(request: ChatRequest, policy: AttemptPolicy) -> bool:
     asked = request.extension.rescue
-    return bool(request.stream) and (policy.rescue if asked is None else asked)
+    return (policy.rescue if asked is None else asked) and is_rescuable(request)
 
 
 def _cost_cap(request: ChatRequest, key: KeyConstraints) -> int | None:

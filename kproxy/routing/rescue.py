@@ -24,10 +24,11 @@ from kproxy.schema.chat import ChatRequest
 __all__ = ["is_rescuable", "rescue_plan"]
 
 
-def is_rescuable(plan: Plan, request: ChatRequest) -> bool:
-    """Whether this answer may be continued by another attempt, should it break."""
-    alone = (request.n or 1) == 1 and not request.needs_json
-    return plan.rescue and alone and request.messages[-1].role != "assistant"
+def is_rescuable(request: ChatRequest) -> bool:
+    """Whether an answer to this could be continued by another attempt, should it break: one stream
+    of free text, which the caller has not begun."""
+    alone = bool(request.stream) and (request.n or 1) == 1 and not request.needs_json
+    return alone and request.messages[-1].role != "assistant"
 
 
 def rescue_plan(
