@@ -1,16 +1,19 @@
 """Open a connection to a provider: origin in, `Link` out, every failure a named fault.
 
-httpcore's network backend does what is hard (resolve, happy eyeballs, connect) and is known here
+httpcore's network backend does what is hard with names (resolve, happy eyeballs) and is known here
 alone. Its stream is not kept: the connected socket is taken out of it and given to the hub, where
 TLS is spoken on the non-blocking socket itself (house plan 4.2b: 1.4 times nginx against 2.4 for a
 stream on top of a stream).
 """
 
+import errno
 import math
+import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 import httpcore
 import trio
@@ -76,13 +79,42 @@ def dialler(hub: Hub, context: ssl.SSLContext | None) -> Dial:
 
 async def _connect(backend: httpcore.AsyncNetworkBackend, origin: Origin) -> socket.socket:
     try:
-        stream = await backend.connect_tcp(origin.host, origin.port)
+        family = _family_of(origin.host)
+        if family is not None:
+            sock = await _connect_to(family, origin)
+        else:
+            stream = await backend.connect_tcp(origin.host, origin.port)
+            sock = socket.socket(fileno=stream.get_extra_info("socket").detach())
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except tuple(kind for kind, _ in FAULTS) as error:
         kind = next(kind for cls, kind in FAULTS if isinstance(error, cls))
         raise Fault(kind, "connection refused or unreachable") from error
-    plain = stream.get_extra_info("socket")
-    sock = socket.socket(fileno=plain.detach())
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+def _family_of(host: str) -> socket.AddressFamily | None:
+    """What kind of address a host is; None: a name, or an address with a zone."""
+    try:
+        return socket.AF_INET if ip_address(host).version == 4 else socket.AF_INET6
+    except ValueError:
+        return None
+
+
+async def _connect_to(family: socket.AddressFamily, origin: Origin) -> socket.socket:
+    """An address needs no look-up and has no other to race with: 50 us of CPU instead of 155, and a
+    race closes a connection each time. Raises OSError."""
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        failed = sock.connect_ex((origin.host, origin.port))
+        if failed == errno.EINPROGRESS:
+            await trio.lowlevel.wait_writable(sock)
+            failed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if failed:
+            raise OSError(failed, os.strerror(failed))
+    except BaseException:
+        sock.close()
+        raise
     return sock
 
 
