@@ -1,0 +1,217 @@
+"""The models of a decision go in, once; for each prompt's evidence, what to expect of each comes
+out.
+
+The problem: two models are comparable only where both were measured, a new model has not been
+measured at all, and a prompt may be like nothing that anybody was measured on. The obvious way, one
+regression per model, makes twelve noisy numbers, and the noise decides which is the largest.
+
+Our way: evidence for each category (`router.py`) becomes weights over the categories that the
+model's pool has been measured in, and a model's quality is the mean of its cells under these
+weights. Models of one pool share their weights, so their differences are differences of the table
+and not of noise. A model that has only a declared row gets a mean over the six categories for
+people, so it needs no training.
+
+The measure of novelty is the best evidence among a pool's own categories: a question of general
+knowledge is novel to models measured on arithmetic, however well another pool knows it. What is
+uncertain is drawn to the model's mean over all categories, each counting alike.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from operator import mul
+
+import msgspec
+
+from kproxy.routing.cues import Cue
+from kproxy.routing.dial import Judgement, rate_at
+from kproxy.routing.table import PEOPLE, CategoryTable, Pool, Rate
+
+__all__ = ["ModelRow", "Panel"]
+
+_UNKNOWN_QUALITY = 0.5
+_UNKNOWN_TOKENS = 256.0  # as estimate.DEFAULT_OUTPUT_TOKENS
+_STEEP = 4  # a little doubt moves nothing: with 1 the known prompts are drawn as well
+_OPENING_CUE = 0.7  # share of the mass that a cue in the first sentence takes
+
+
+class ModelRow(msgspec.Struct, frozen=True):
+    """A model to be judged: its id, as `pool/id` or `id` where it was measured.
+
+    For a model that was not measured, `quality` (0 to 1) and `output_tokens` are what its owner
+    declares, in the order of PEOPLE; an empty tuple says that nothing is known.
+    """
+
+    id: str
+    quality: tuple[float, ...] = ()
+    output_tokens: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        for values in (self.quality, self.output_tokens):
+            if values and len(values) != len(PEOPLE):
+                raise ValueError(f"{self.id}: not one value for each of the six categories")
+        if not all(0 <= value <= 1 for value in self.quality):
+            raise ValueError(f"{self.id}: a quality is not between 0 and 1")
+        if not all(0 <= value < math.inf for value in self.output_tokens):
+            raise ValueError(f"{self.id}: not a number of tokens")
+
+
+class _Member(msgspec.Struct, frozen=True):
+    """One model of a group: cells in the group's order of categories, and its plain means."""
+
+    place: int
+    quality: tuple[float, ...]
+    tokens: tuple[float, ...]
+    standing: float
+    middle: float
+
+
+class _Group(msgspec.Struct, frozen=True):
+    """Models with the same known categories: numbers of these, or the six when `places` is None."""
+
+    places: tuple[int, ...] | None
+    members: tuple[_Member, ...]
+
+
+class Panel:
+    """The models of a decision, made ready. Immutable."""
+
+    def __init__(self, table: CategoryTable, models: Sequence[ModelRow]) -> None:
+        self._table = table
+        self._size = len(models)
+        self._people = tuple(PEOPLE.index(category.people) for category in table.categories)
+        self._bias = tuple(category.bias for category in table.categories)
+        self._groups, self._pools = _group(table, models)
+        self._rates = _rates(table, self._pools, len(self._groups))
+        standing = [0.0] * self._size
+        for group in self._groups:
+            for member in group.members:
+                standing[member.place] = member.standing
+        self._standing = tuple(standing)
+
+    def __repr__(self) -> str:
+        return f"<Panel {self._size} models in {len(self._groups)} groups>"
+
+    def judge(self, evidence: Sequence[float], cue: Cue | None) -> Judgement:
+        """What to expect of each model on a prompt with this evidence for each category."""
+        table = self._table
+        quality, tokens = [0.0] * self._size, [0.0] * self._size
+        prior = [one + bias for one, bias in zip(evidence, self._bias, strict=True)]
+        general = self._doubt(max(evidence))
+        people = self._mass(_soften(prior, table.sharpness), general, cue)
+        worst = 0.0
+        for group in self._groups:
+            if group.places is None:
+                doubt = min(general, 0.5 * table.novelty.limit) if cue else general
+                weights: Sequence[float] = people
+            else:
+                doubt = self._doubt(max([evidence[place] for place in group.places]))
+                weights = _soften([prior[place] for place in group.places], table.sharpness)
+            worst = max(worst, doubt)
+            drawn = table.novelty.trust * doubt**_STEEP
+            for member in group.members:
+                likely = sum(map(mul, weights, member.quality))
+                quality[member.place] = (1 - drawn) * likely + drawn * member.middle
+                tokens[member.place] = sum(map(mul, weights, member.tokens))
+        best = max(range(len(PEOPLE)), key=people.__getitem__)
+        return Judgement(
+            category=PEOPLE[best],
+            confidence=people[best],
+            nearest=table.categories[prior.index(max(prior))].name,
+            novel=worst > table.novelty.limit,
+            novelty=worst,
+            quality=tuple(quality),
+            output_tokens=tuple(tokens),
+            standing=self._standing,
+            rates=self._rates,
+        )
+
+    def _doubt(self, evidence: float) -> float:
+        """The probability that a prompt with no better evidence than this is of no known kind."""
+        novelty = self._table.novelty
+        return _sigmoid(novelty.offset - novelty.slope * evidence)
+
+    def _mass(self, weights: Sequence[float], doubt: float, cue: Cue | None) -> list[float]:
+        """Weights over the six categories: learned, cued, and the rest over all alike."""
+        cued = 0.0 if cue is None else _OPENING_CUE if cue.opening else doubt
+        learned = (1 - cued) * (1 - doubt)
+        mass = [(1 - cued - learned) / len(PEOPLE)] * len(PEOPLE)
+        for place, weight in zip(self._people, weights, strict=True):
+            mass[place] += learned * weight
+        if cue is not None:
+            mass[PEOPLE.index(cue.people)] += cued
+        return mass
+
+
+def _group(
+    table: CategoryTable, models: Sequence[ModelRow]
+) -> tuple[tuple[_Group, ...], tuple[Pool, ...]]:
+    measured = _measured(table)
+    members: dict[str, list[_Member]] = {}
+    declared: list[_Member] = []
+    for place, row in enumerate(models):
+        pool = measured.get(row.id)
+        if pool is None:
+            declared.append(_declared(place, row))
+        else:
+            members.setdefault(pool.name, []).append(_known(place, row, pool, table))
+    pools = tuple(pool for pool in table.pools if pool.name in members)
+    groups = [_Group(_places(table, pool), tuple(members[pool.name])) for pool in pools]
+    if declared:
+        groups.append(_Group(None, tuple(declared)))
+    return tuple(groups), pools
+
+
+def _measured(table: CategoryTable) -> Mapping[str, Pool]:
+    """Every measured name: `pool/id`, and `id` for the first pool that has it."""
+    found: dict[str, Pool] = {}
+    for pool in table.pools:
+        for model in pool.models:
+            found[f"{pool.name}/{model.id}"] = pool
+            found.setdefault(model.id, pool)
+    return found
+
+
+def _places(table: CategoryTable, pool: Pool) -> tuple[int, ...]:
+    return tuple(n for n, one in enumerate(table.categories) if one.name in pool.prompts)
+
+
+def _known(place: int, row: ModelRow, pool: Pool, table: CategoryTable) -> _Member:
+    model = next(one for one in pool.models if row.id in (one.id, f"{pool.name}/{one.id}"))
+    names = [one.name for one in table.categories if one.name in pool.prompts]
+    cells = [model.cells[name] for name in names]
+    prompts = [pool.prompts[name] for name in names]
+    quality = tuple(cell.quality for cell in cells)
+    return _Member(
+        place,
+        quality,
+        tuple(cell.output_tokens for cell in cells),
+        sum(map(mul, prompts, quality)) / sum(prompts),
+        sum(quality) / len(quality),
+    )
+
+
+def _declared(place: int, row: ModelRow) -> _Member:
+    quality = row.quality or (_UNKNOWN_QUALITY,) * len(PEOPLE)
+    tokens = row.output_tokens or (_UNKNOWN_TOKENS,) * len(PEOPLE)
+    mean = sum(quality) / len(quality)
+    return _Member(place, quality, tokens, mean, mean)
+
+
+def _rates(table: CategoryTable, pools: tuple[Pool, ...], groups: int) -> tuple[Rate, ...]:
+    """One pool's own rates; for any other mixture, at each floor the most careful pool's."""
+    if len(pools) == 1 and groups == 1:
+        return pools[0].rates
+    listed = [pool.rates for pool in table.pools if pool.rates]
+    floors = sorted({rate.floor for rates in listed for rate in rates})
+    return tuple(Rate(floor, min(rate_at(rates, floor) for rates in listed)) for floor in floors)
+
+
+def _soften(evidence: Sequence[float], sharpness: float) -> list[float]:
+    top = max(evidence)
+    powers = [math.exp(sharpness * (one - top)) for one in evidence]
+    total = sum(powers)
+    return [power / total for power in powers]
+
+
+def _sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-max(-60.0, min(60.0, x))))
