@@ -22,6 +22,7 @@ _MODULES = MappingProxyType(
         "accounts": "kproxy.cli.accounts",
         "check": "kproxy.cli.check",
         "usage": "kproxy.cli.usage",
+        "router": "kproxy.cli.router",
     }
 )
 

@@ -19,7 +19,7 @@ def test_version_and_help():
         assert f"\n  {name} " in output
 
 
-@pytest.mark.parametrize("name", ["serve", "sim", "keys", "accounts", "check", "usage"])
+@pytest.mark.parametrize("name", ["serve", "sim", "keys", "accounts", "check", "router", "usage"])
 def test_each_command_is_found_under_its_name(name):
     result = CliRunner().invoke(kproxy, [name, "--help"])
     assert result.exit_code == 0
