@@ -6,8 +6,9 @@ from trio.testing import MockClock
 
 from kproxy.api.chat import complete_chat
 from kproxy.api.routes import ROUTES
+from kproxy.catalog.load import RouteTimeouts
 from tests.fakes.caller import chat, request
-from tests.fakes.house import KEY, House, Talking, model
+from tests.fakes.house import DEAR, KEY, House, Talking, model
 from tests.fakes.scripted import ok
 
 REPLY = ok(
@@ -81,3 +82,32 @@ async def test_a_stream_is_streamed(autojump_clock: MockClock, nursery: trio.Nur
     assert answer.headers["content-type"] == "text/event-stream"
     assert answer.text == "a"
     assert answer.data[-1] == "[DONE]"
+
+
+async def test_the_deadline_counts_from_the_arrival(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """A body that takes all of the time leaves none for an attempt."""
+    house = House(nursery, scripts={"cheap": [SAYS_HI]})
+    data = request(
+        "POST", CHAT, f"x-api-key: {KEY}", body=chat(x_kairosroute={"deadline_ms": 1000})
+    )
+    talking = Talking(house, data[:-1])
+    await trio.sleep(2)
+    await talking.link.send_all(data[-1:])
+    await talking.until(lambda: b"deadline_exceeded" in talking.raw)
+    assert talking.answer().status == 504
+    assert house.providers["cheap"].dialled == []
+    assert house.receipts[0].attempts == ()
+    assert house.at_rest()
+
+
+async def test_a_routes_own_total_binds_its_attempts(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    slow = model("cheap/m", timeouts=RouteTimeouts(total=3.0))
+    house = House(nursery, models=[slow, model("dear/m", DEAR)], scripts={"dear": [SAYS_HI]})
+    house.providers["cheap"]._script.append([[]])
+    answer = await house.ask()
+    assert answer.headers["x-kairosroute-provider"] == "dear"
+    assert house.receipts[0].attempts[0].ended == 3

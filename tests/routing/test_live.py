@@ -206,6 +206,15 @@ def test_a_snapshot_is_made_when_it_is_due_or_health_has_changed() -> None:
     assert known.snapshot(1.3)["a/m"].measured.error_rate == 0.5
 
 
+def test_a_probe_that_is_out_is_seen_at_once() -> None:
+    known = routes()
+    fail(known, "a/m", 0.0)
+    fail(known, "a/m", 0.0)
+    assert known.snapshot(10.0)["a/m"].breaker == "open"
+    known.admit("a/m", 10.0)
+    assert known.snapshot(10.0)["a/m"].breaker == "half_open"
+
+
 def test_figures_pass_with_time() -> None:
     known = routes()
     known.admit("a/m", 1.0).complete(1.0, 1.0, None)

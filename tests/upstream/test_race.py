@@ -344,6 +344,18 @@ async def test_a_refusal_stops_a_race_at_once(autojump_clock: MockClock) -> None
     assert runner.winners == [None]
 
 
+async def test_a_refusal_and_a_token_in_the_same_instant(autojump_clock: MockClock) -> None:
+    """Whichever comes first decides, and the other leaves nothing open."""
+    for _ in range(9):
+        runner = Scripted({"a/m": [(1, BAD)], "b/m": [(1, TOKEN)]})
+        try:
+            won, _ = await run(plan_of(spec("a/m", 0), spec("b/m", 0), beside=2), runner)
+        except Rejected:
+            won = ""
+        assert runner.open == bool(won)
+        assert runner.winners == [won or None]
+
+
 async def test_an_error_of_ours_is_not_hidden(autojump_clock: MockClock) -> None:
     runner = Scripted({"a/m": [(9, TOKEN)], "b/m": [(1, ValueError("ours"))]})
     with pytest.RaisesGroup(ValueError):
