@@ -242,7 +242,10 @@ def test_a_sidecar_needs_no_key(tmp_path: Path) -> None:
             caller.send(request("GET", "/v1/models", "origin: https://example.org"))
             assert caller.receive().status == 403
             assert Owner(caller).ask("GET", "/api/auth").status == 404
-    assert not (tmp_path / "data").exists()
+            caller.send(request("GET", "/v1/receipts"))
+            (receipt,) = caller.receive().json()["data"]
+            assert receipt["key_id"] == "key_none"
+    assert not (tmp_path / "data" / "kproxy.seal").exists()
 
 
 def test_a_sidecar_that_others_could_reach_does_not_start(tmp_path: Path) -> None:

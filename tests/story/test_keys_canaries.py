@@ -1,8 +1,9 @@
 """Secrets are planted, and looked for wherever they do not belong.
 
-Callers' keys and provider keys, good ones and wrong ones, in their own places and in wrong ones, on
-a server that works and on one that has lost its seal key. They may be in the answer that creates a
-key, and nowhere else: no other answer, no metric, no line on standard error, no file.
+Prompts, callers' keys and provider keys, good ones and wrong ones, in their own places and in
+wrong ones, on a server that works and on one that has lost its seal key. They may be in the answer
+that creates a key, and nowhere else: no other answer, no metric, no line on standard error, no
+file.
 """
 
 import base64
@@ -67,6 +68,21 @@ class Planter:
         ):
             assert self.ask(caller, made, "PATCH", path, patch) == status, patch
         assert self.ask(caller, made, "GET", "/api/auth") == 200
+        self.chat(caller, key)
+        self.chat(caller, made)
+
+    def chat(self, caller: Caller, key: str) -> None:
+        """Prompts, in answers that end well and badly; what comes back is not looked at, since the
+        simulated provider may say anything."""
+        chat = "/v1/chat/completions"
+        for more in ({}, {"stream": True}, {"model": "gpt-4.1", "max_tokens": 1}, {"zdr": True}):
+            message = {"role": "user", "content": self.plant("secret ")}
+            body = {"model": "auto", "messages": [message], "user": self.plant("user "), **more}
+            data = json.dumps(body).encode()
+            caller.send(request("POST", chat, f"authorization: Bearer {key}", body=data))
+            assert caller.receive().status == 200
+        for path in ("/v1/receipts", "/v1/performance"):
+            assert self.ask(caller, key, "GET", path) == 200
 
 
 def stop(planter: Planter, server: Served) -> None:
@@ -109,7 +125,7 @@ def test_no_canary_is_found_where_it_was_not_put(tmp_path: Path) -> None:
     errors = second.process.errors
     assert "cannot use its own key for openai: there is no seal key" in errors
     assert "a provider key cannot be sealed: there is no seal key" in errors
-    files = [path.read_bytes() for path in (tmp_path / "data").iterdir()]
+    files = [path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file()]
     everything = b"\n".join([errors.encode(), *planter.heard, *files])
     assert len(planter.canaries) > 50
     for canary in planter.canaries:
