@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import trio
 
 from kproxy.admission.keys import KeyRecord, Secret
+from kproxy.api.idempotency import Once
 from kproxy.api.routes import Router
 from kproxy.api.service import Service
 from kproxy.catalog.load import Catalog, load_packaged
@@ -114,6 +115,7 @@ async def _run(
         addresses = tuple(Address(*one.getsockname()[:2]) for one in listeners)
         if stores.keys is not None:
             nursery.start_soon(stores.keys.desk.run)
+        nursery.start_soon(stores.answers.run, stores.journal.append, time.time)
         await nursery.start(_until_signal, listener, draining, config.drain_timeout)
         await nursery.start(listener.serve)
         gc.collect()
@@ -203,6 +205,7 @@ def build_service(config: Config, parts: Parts) -> Service:
         faults=FaultLog(),
         timers=parts.hub.timers,
         receipts=stores.receipts,
+        once=Once(stores.answers, time.time),
     )
 
 

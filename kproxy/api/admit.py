@@ -61,9 +61,13 @@ def reserve(
     return service.limits.reserve(caller.account.id, caller.tier, asked, service.unix_now())
 
 
-def limited_by(rate: Verdict | None, held: Held) -> tuple[tuple[bytes, bytes], ...]:
-    """The fields that say how the caller's limits stand; none where there are no limits."""
-    return limit_fields(None if rate is None else rate.standing, held.standing)
+def limited_by(rate: Verdict | None, held: Held | None) -> tuple[tuple[bytes, bytes], ...]:
+    """The fields that say how the caller's limits stand; none where there are no limits.
+
+    Without `held`, nothing is reserved: only the rate is said.
+    """
+    tokens = None if held is None else held.standing
+    return limit_fields(None if rate is None else rate.standing, tokens)
 
 
 def _no_room() -> Rejected:

@@ -1,13 +1,19 @@
 """POST /v1/chat/completions: the life of a request, top to bottom.
 
-who -> limited -> body -> parsed -> allowed -> planned -> reserved -> carried out. Each step either
-gives the next one its value or raises what the caller is told; nothing is dispatched, counted or
-charged for a refused request.
+who -> limited -> body -> parsed -> allowed -> its turn (with an Idempotency-Key, idempotency.py) ->
+planned -> reserved -> carried out. Each step either gives the next one its value or raises what the
+caller is told; nothing is dispatched, counted or charged for a refused request.
 """
+
+import hashlib
+from typing import NamedTuple
 
 import trio
 
+from kproxy.admission.identity import Caller
+from kproxy.admission.ratelimit import Verdict
 from kproxy.api.admit import key_constraints, limited_by, reserve, take_turn
+from kproxy.api.idempotency import Asked, Keep, idempotency_key, replay
 from kproxy.api.job import Admitted, Job
 from kproxy.api.service import Service
 from kproxy.api.stream import answer_stream
@@ -16,18 +22,47 @@ from kproxy.downstream.exchange import Exchange
 from kproxy.guard.validate import validate
 from kproxy.routing.estimate import estimate_prompt_tokens
 from kproxy.routing.planner import plan
-from kproxy.schema.chat import decode_chat
+from kproxy.schema.chat import ChatCall, decode_chat
 
 __all__ = ["complete_chat"]
 
 
 async def complete_chat(service: Service, exchange: Exchange) -> None:
-    """Answer one chat request, streamed or whole."""
+    """Answer one chat request, streamed or whole; with an Idempotency-Key, once or once more."""
     caller = service.identify(exchange)
     rate = take_turn(service, caller)
     body = await exchange.read_body()
     call = decode_chat(body, service.json_limits)
     validate(call.request, paid=caller.paid)
+    passed = Passed(caller, call, rate)
+    key = idempotency_key(exchange.head.headers, call.request)
+    if key is None:
+        await _carry_out(service, exchange, passed)
+        return
+    total = call.request.extension.deadline_ms or 1000 * service.policy.timeouts.total
+    deadline = exchange.arrived + total / 1000
+    asked = Asked(caller.account.id, key, hashlib.sha256(body).digest(), deadline)
+    async with service.once.turn(asked) as turn:
+        if turn.kept is None:
+            exchange.link.on_gone = None  # see idempotency.py: carried out, whoever hangs up
+            await _carry_out(service, exchange, passed, turn.keep)
+            return
+    await exchange.respond(replay(turn.kept, limited_by(rate, None)))
+
+
+class Passed(NamedTuple):
+    """A request that nothing stands against so far."""
+
+    caller: Caller
+    call: ChatCall
+    rate: Verdict | None
+
+
+async def _carry_out(
+    service: Service, exchange: Exchange, passed: Passed, keep: Keep | None = None
+) -> None:
+    """Plan, reserve, dispatch, answer. Raises what the caller is told."""
+    caller, call, rate = passed
     prompt_tokens = estimate_prompt_tokens(call.prompt)
     decision = plan(
         call.request,
@@ -38,7 +73,7 @@ async def complete_chat(service: Service, exchange: Exchange) -> None:
         key_constraints(caller),
     )
     held = reserve(service, caller, call.request, prompt_tokens, decision)
-    admitted = Admitted(caller, call, prompt_tokens, held, limited_by(rate, held))
+    admitted = Admitted(caller, call, prompt_tokens, held, limited_by(rate, held), keep)
     with Job(service, exchange, admitted, decision) as job:
         if call.request.stream:
             await answer_stream(job)

@@ -15,9 +15,11 @@ from msgspec import Raw
 
 from kproxy.admission.identity import Caller
 from kproxy.admission.quota import NOTHING, Amount, counted
+from kproxy.api.idempotency import Keep
 from kproxy.api.record import AttemptRecord, ending_of
 from kproxy.api.service import Held, Service
 from kproxy.downstream.exchange import Exchange
+from kproxy.downstream.respond import Answer
 from kproxy.errors import Exhausted
 from kproxy.ledger.receipt import attempts_json
 from kproxy.ledger.settle import Settlement, extension_json, savings, total_cost, total_usage
@@ -42,7 +44,8 @@ log = logging.getLogger("kproxy.ledger")
 @dataclass(frozen=True, slots=True)
 class Admitted:
     """A request that may be dispatched. `prompt_tokens` is our estimate; `held` is what it may use,
-    and the job's to end; `limits` are fields that say how the caller stands.
+    and the job's to end; `limits` are fields that say how the caller stands. `keep`: the caller
+    may ask for the same answer again.
     """
 
     caller: Caller
@@ -50,6 +53,7 @@ class Admitted:
     prompt_tokens: int
     held: Held
     limits: tuple[tuple[bytes, bytes], ...] = ()
+    keep: Keep | None = None
 
 
 class Job:
@@ -73,6 +77,7 @@ class Job:
         self.adopted: AttemptRecord | None = None  # whose words the caller is being shown
         self._shown: list[Usage] = []  # what the parts of the answer have used
         self._concluded = False
+        self._kept: Receipt | None = None  # the receipt that was kept with the whole answer
         self._planned = trio.current_time()
         self._passed = forwardable(exchange.head.headers)
         service.hedges.deposit(self._planned)
@@ -171,12 +176,22 @@ class Job:
         self._concluded = True
         charged = self._charged(status)
         try:
-            self.service.journal.append(self._receipt(status, charged))
+            self.service.journal.append(self._kept or self._receipt(status, charged))
         finally:
             if charged == NOTHING:
                 self._admitted.held.release()
             else:
                 self._admitted.held.settle(charged)
+
+    async def keep(self, answer: Answer) -> None:
+        """Keep a complete answer and its receipt in one, where the caller may ask for it again.
+
+        `conclude` comes next, with nothing to wait for in between. Raises Rejected 503.
+        """
+        if self._admitted.keep is not None:
+            receipt = self._receipt(Ending.COMPLETE, self._charged(Ending.COMPLETE))
+            await self._admitted.keep(answer, receipt)
+            self._kept = receipt
 
     def _charged(self, status: Ending) -> Amount:
         """What counts against the account's limits: nothing for a refused or failed request."""
@@ -192,6 +207,10 @@ class Job:
     def settle(self) -> Settlement:
         """What the caller is told of a complete answer. The receipt is left before it leaves."""
         self.conclude(Ending.COMPLETE)
+        return self.settlement()
+
+    def settlement(self) -> Settlement:
+        """The same, where the receipt is still to be left."""
         last, request = self.outcomes[-1], self.call.request
         usage = total_usage(self._shown)
         return Settlement(

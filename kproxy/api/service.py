@@ -11,6 +11,7 @@ from kproxy.admission.ratelimit import RateParams, Verdict
 from kproxy.admission.sidecar import local_caller
 from kproxy.admission.standing import Standing
 from kproxy.admission.tiers import Tier
+from kproxy.api.idempotency import Once
 from kproxy.catalog.load import Catalog, Price
 from kproxy.downstream.exchange import Exchange
 from kproxy.routing.budget import Budget
@@ -111,6 +112,7 @@ class Service:
     faults: FaultLog
     timers: Timers
     receipts: Receipts
+    once: Once
 
     def identify(self, exchange: Exchange) -> Caller:
         """Who is calling. Raises Rejected 401; without keys 403 for a foreign web page."""

@@ -7,6 +7,7 @@ from kproxy.api.record import AttemptRecord
 from kproxy.dialect.base import ReplyFacts
 from kproxy.dialect.flow import splice, untag
 from kproxy.downstream.respond import JSON_TYPE, Answer
+from kproxy.outcome import Ending
 from kproxy.routing.chain import Chain
 from kproxy.routing.plan import AttemptSpec
 from kproxy.upstream.race import carry_out
@@ -59,9 +60,12 @@ async def answer_whole(job: Job) -> None:
     record.shown = True
     record.attempt.finish()
     record.complete(facts.usage, facts.text)
-    settlement = job.settle()
-    if job.service.journal.strict:
-        await job.service.journal.durable()
+    settlement = job.settlement()
     body = splice(untag(body) if facts.tagged else body, job.extension(settlement))
     headers = [JSON_TYPE, *job.fields(record.attempt), *job.money_fields(settlement)]
-    await job.exchange.respond(Answer(200, headers, body))
+    answer = Answer(200, headers, body)
+    await job.keep(answer)
+    job.conclude(Ending.COMPLETE)
+    if job.service.journal.strict:
+        await job.service.journal.durable()
+    await job.exchange.respond(answer)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kproxy.admission.keys import Secret
+from kproxy.store.answers import Answers, AnswersParams, open_answers
 from kproxy.store.counters import Counters, Used, open_counters
 from kproxy.store.database import StoreError
 from kproxy.store.desk import KeyDesk
@@ -54,6 +55,7 @@ class Stores(NamedTuple):
     journal: Journal
     receipts: Receipts
     counters: Counters
+    answers: Answers
 
 
 def open_stores(stack: ExitStack, params: StoreParams, now: float) -> Stores:
@@ -62,11 +64,15 @@ def open_stores(stack: ExitStack, params: StoreParams, now: float) -> Stores:
     keys = None if params.keyless else _open_keys(stack, params)
     journal = open_journal(directory, JournalParams(strict=params.strict))
     stack.callback(journal.close)
+    answers = open_answers(directory, AnswersParams(strict=params.strict))
+    stack.callback(answers.close)
+    for receipt in answers.owed():
+        journal.append(receipt)  # before the counters begin with what the ledger says
     receipts = open_receipts(directory)
     stack.callback(receipts.close)
     counters = open_counters(directory, _totals(receipts), now)
     stack.callback(counters.close)
-    return Stores(keys, journal, receipts, counters)
+    return Stores(keys, journal, receipts, counters, answers)
 
 
 def _open_keys(stack: ExitStack, params: StoreParams) -> Keys:

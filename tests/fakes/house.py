@@ -19,6 +19,7 @@ import trio
 
 from kproxy.admission.keys import Account, KeyRecord, Secret, digest
 from kproxy.admission.tiers import TIERS
+from kproxy.api.idempotency import Once
 from kproxy.api.routes import Router
 from kproxy.api.service import Service
 from kproxy.catalog.load import Catalog, Model, Price, Provider
@@ -83,6 +84,7 @@ class House:
     store: KeyStore | None = None
     keyless: bool = False
     shelf: Receipts | None = None  # only a test of receipts has some
+    once: Once | None = None  # only a test of Idempotency-Key has one
 
     limits: Any = field(default_factory=NoLimits)
 
@@ -123,6 +125,7 @@ class House:
             faults=FaultLog(),
             timers=self.timers,
             receipts=self.shelf,
+            once=self.once,
         )
         self.router = Router(self.service)
 

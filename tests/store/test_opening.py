@@ -4,8 +4,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+import trio
+
 from kproxy.admission.quota import Amount
 from kproxy.admission.tiers import TIERS
+from kproxy.store.answers import Kept
 from kproxy.store.month import month_at
 from kproxy.store.opening import StoreParams, open_stores
 from kproxy.store.segment import segment_names
@@ -53,3 +56,27 @@ def test_counters_begin_with_what_the_ledger_says(tmp_path: Path) -> None:
 
     opened(tmp_path, write)
     opened(tmp_path, look)
+
+
+def test_what_a_kill_left_owed_is_with_the_ledger_and_counts(tmp_path: Path) -> None:
+    """An answer was kept with its receipt, and then the process died before it was appended."""
+    made = charge(receipt(1), tokens=700, spend=40)
+    kept = Kept(b"d" * 32, 200, made.receipt_id, (), b"{}")
+
+    def write(stores) -> None:
+        trio.run(stores.answers.keep, b"n" * 32, kept, made, NOON)
+
+    def look(stores) -> None:
+        assert stores.receipts.find(made.account_id, made.receipt_id) == made
+        held = stores.counters.reserve(made.account_id, FREE, Amount(0, 0), NOON)
+        assert held.standing.remaining == 100_000 - 700
+        held.release()
+
+    def once(stores) -> None:
+        ((_, counts),) = stores.receipts.usage(0)
+        assert (counts.requests, counts.charged_tokens) == (1, 700)
+        assert stores.answers.owed() == []
+
+    opened(tmp_path, write)
+    opened(tmp_path, look)
+    opened(tmp_path, once)
