@@ -6,6 +6,7 @@ caller is told; nothing is dispatched, counted or charged for a refused request.
 """
 
 import hashlib
+import math
 from typing import NamedTuple
 
 import trio
@@ -39,8 +40,9 @@ async def complete_chat(service: Service, exchange: Exchange) -> None:
     if key is None:
         await _carry_out(service, exchange, passed)
         return
-    total = call.request.extension.deadline_ms or 1000 * service.policy.timeouts.total
-    deadline = exchange.arrived + total / 1000
+    wish = call.request.extension.deadline_ms
+    total = min(service.policy.timeouts.total, math.inf if wish is None else wish / 1000)
+    deadline = exchange.arrived + total
     asked = Asked(caller.account.id, key, hashlib.sha256(body).digest(), deadline)
     async with service.once.turn(asked) as turn:
         if turn.kept is None:
