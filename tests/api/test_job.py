@@ -4,11 +4,6 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from kproxy.api.job import ending_of
-from kproxy.errors import BrokenStream, Fault, FaultKind, Rejected
-from kproxy.outcome import Ending
-from kproxy.transport.duplex import Broken, Expired
-from tests.fakes.duplex import MemoryDuplex
 from tests.fakes.house import DEAR, House, model
 from tests.fakes.scripted import Act, ok
 
@@ -20,21 +15,6 @@ def reply(usage: bytes) -> list[tuple[float, bytes]]:
 
 
 TOLD = reply(b'{"prompt_tokens":1000000,"completion_tokens":100000}')
-
-
-@pytest.mark.parametrize(
-    ("error", "ending"),
-    [
-        (Fault(FaultKind.RESET, "x"), Ending.FAULT),
-        (BrokenStream(Fault(FaultKind.RESET, "x")), Ending.FAULT),
-        (Rejected(400, "x", "x"), Ending.REJECTED),
-        (Broken(MemoryDuplex(), "x"), Ending.CANCELLED),
-        (Expired(MemoryDuplex()), Ending.CANCELLED),
-        (KeyboardInterrupt(), Ending.CANCELLED),
-    ],
-)
-def test_how_an_attempt_ended(error: BaseException, ending: Ending) -> None:
-    assert ending_of(error) is ending
 
 
 async def test_each_attempt_is_counted_once(
