@@ -40,6 +40,7 @@ from kproxy.errors import KproxyError
 from kproxy.routing.budget import Budget
 from kproxy.routing.live import Routes
 from kproxy.sim.serve import serve as serve_sim
+from kproxy.store.counters import Counters
 from kproxy.store.journal import Journal
 from kproxy.store.opening import StoreParams, Stores, open_stores
 from kproxy.telemetry.faultlog import FaultLog
@@ -53,6 +54,9 @@ from kproxy.upstream.endpoint import AnswerLimits, Endpoint
 from kproxy.wire.limits import H1Limits
 
 __all__ = ["Started", "serve"]
+
+READERS = 2
+"""Threads that may read receipts at one time."""
 
 SIM_HOST = "127.0.0.1"
 
@@ -111,7 +115,7 @@ async def _run(
         metrics = service.metrics
         metrics.watch("kproxy_loop_lag_seconds", "Lateness of the event loop.", lambda: lag.seconds)
         _watch(metrics, listener, hub, endpoints)
-        _watch_journal(metrics, stores.journal)
+        _watch_stores(metrics, stores.journal, stores.counters)
         addresses = tuple(Address(*one.getsockname()[:2]) for one in listeners)
         if stores.keys is not None:
             nursery.start_soon(stores.keys.desk.run)
@@ -198,6 +202,7 @@ def build_service(config: Config, parts: Parts) -> Service:
         overloaded=parts.lag.overloaded,
         limits=stores.counters,
         journal=stores.journal,
+        readers=trio.CapacityLimiter(READERS),
         heartbeat=config.timeouts.heartbeat,
         json_limits=json_limits(config),
         reference=references[0].price if references else None,
@@ -228,7 +233,12 @@ def _watch(
     )
 
 
-def _watch_journal(metrics: Metrics, journal: Journal) -> None:
+def _watch_stores(metrics: Metrics, journal: Journal, counters: Counters) -> None:
+    metrics.watch(
+        "kproxy_limits_unlocked",
+        "Times that a slot of the shared counters was used without its lock.",
+        lambda: counters.unlocked,
+    )
     metrics.watch(
         "kproxy_ledger_unmoved_bytes",
         "Receipts that are not in the database yet.",

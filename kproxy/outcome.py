@@ -49,4 +49,5 @@ class AttemptOutcome(msgspec.Struct, frozen=True):
     fault: str | None = None
     usage: Usage | None = None
     cost: int | None = 0
+    price_date: str | None = None  # of the price that made the cost; None: the operator's own
     own_key: bool = False  # sent with a provider key of the caller's own

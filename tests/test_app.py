@@ -53,7 +53,7 @@ class Watched:
 
 
 async def ask(stream: trio.SocketStream, path: str) -> bytes:
-    await stream.send_all(b"GET %b HTTP/1.1\r\nhost: a\r\n\r\n" % path.encode())
+    await stream.send_all(b"GET %b HTTP/1.1\r\nhost: localhost\r\n\r\n" % path.encode())
     return await stream.receive_some()
 
 

@@ -97,12 +97,12 @@ def counted(tier: Tier, tokens: int, cost: int, *, managed: bool) -> Amount:
     tokens = min(max(0, tokens), _MOST_TOKENS)
     if not managed:
         return Amount(tokens, 0)
-    return Amount(0 if tier.trial_credit else tokens, min(max(0, cost), _MOST_SPEND))
+    return Amount(tokens if tier.trial_credit is None else 0, min(max(0, cost), _MOST_SPEND))
 
 
 def is_limited(tier: Tier) -> bool:
     """Whether there is anything to count for this tier."""
-    return tier.tokens_per_month is not None or tier.trial_credit > 0
+    return tier.tokens_per_month is not None or tier.trial_credit is not None
 
 
 def admit(tier: Tier, taken: Amount, asked: Amount, reset_ns: int) -> Standing | None:
@@ -123,7 +123,7 @@ def admit(tier: Tier, taken: Amount, asked: Amount, reset_ns: int) -> Standing |
             Standing(limit, left, reset_ns),
         )
     credit = tier.trial_credit
-    if credit and asked.spend and taken.spend + asked.spend > credit:
+    if credit is not None and asked.spend and taken.spend + asked.spend > credit:
         left = max(0, credit - taken.spend)
         raise _rejected(
             f"You exceeded your current quota: this request may cost {format_usd(asked.spend)} "

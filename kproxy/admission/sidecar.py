@@ -3,7 +3,9 @@
 Whoever reaches a loopback address is a program on this machine, with one exception: a browser also
 runs what any web page sends it, and a page may POST to a loopback address without asking first (a
 "simple" request of the Fetch standard). It could not read the answer, but the operator would pay
-for it. A browser names the page's origin on every such request, so a foreign one is refused.
+for it. A browser names the page's origin on every such request, so a foreign one is refused. And a
+name of somebody else's may be made to point at this machine; then the page is of the same origin,
+but the Host field says that name, so it must be a loopback's.
 """
 
 from ipaddress import ip_address
@@ -28,6 +30,10 @@ def local_caller(headers: Headers) -> Caller:
         if name == b"origin" and not _is_local(value):
             raise Rejected(
                 403, "origin_not_allowed", "Web pages of other hosts may not call this server."
+            )
+        if name == b"host" and not _is_local(b"http://" + value):
+            raise Rejected(
+                403, "host_not_allowed", "Without keys this server answers to loopback hosts only."
             )
     return SIDECAR
 

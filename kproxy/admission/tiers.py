@@ -20,9 +20,10 @@ class Tier:
 
     `overage_price` is nano-dollars per million tokens beyond the month's; None means that the
     month's tokens are a hard end (429 `insufficient_quota`), as `hard_cap` does in spite of a
-    price. `trial_credit` is nano-dollars of use on the operator's provider keys. `paid` opens the
-    paid plugins (contract section 9). `rate` follows from the first two numbers, made once because
-    every request needs it. Raises ValueError for a rate without a burst, or below 1.
+    price. `trial_credit` is nano-dollars of use on the operator's provider keys; with 0 there is
+    no such use, and with None it counts against the month's tokens. `paid` opens the paid plugins
+    (contract section 9). `rate` follows from the first two numbers, made once because every
+    request needs it. Raises ValueError for a rate without a burst, or below 1.
     """
 
     name: str
@@ -30,7 +31,7 @@ class Tier:
     burst: int | None  # requests at once
     tokens_per_month: int | None
     overage_price: int | None
-    trial_credit: int
+    trial_credit: int | None
     paid: bool
     hard_cap: bool = False
     rate: RateParams | None = field(init=False, repr=False, compare=False)
@@ -50,11 +51,11 @@ def _table(*tiers: Tier) -> Mapping[str, Tier]:
 
 TIERS: Mapping[str, Tier] = _table(
     Tier("free", 60, 5, 100_000, None, nanos(5), paid=False),
-    Tier("team", 600, 50, 10_000_000, nanos("0.40"), 0, paid=True),
-    Tier("business", 3_000, 250, 50_000_000, nanos("0.30"), 0, paid=True),
+    Tier("team", 600, 50, 10_000_000, nanos("0.40"), None, paid=True),
+    Tier("business", 3_000, 250, 50_000_000, nanos("0.30"), None, paid=True),
     # The seed leaves enterprise to a contract with the customer, so no number is ours to invent.
-    Tier("enterprise", None, None, None, None, 0, paid=True),
+    Tier("enterprise", None, None, None, None, None, paid=True),
     # For a sidecar: one application, whose own limits are its provider's.
-    Tier("unlimited", None, None, None, None, 0, paid=True),
+    Tier("unlimited", None, None, None, None, None, paid=True),
 )
 """The five tiers by name, read only."""

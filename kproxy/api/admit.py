@@ -5,6 +5,10 @@ makes us read a body. Tokens and credit are reserved once the plan says what the
 and the reservation is the job's from then on.
 """
 
+from typing import NamedTuple
+
+import msgspec
+
 from kproxy.admission.identity import Caller
 from kproxy.admission.quota import Amount, counted
 from kproxy.admission.ratelimit import Verdict, rate_exceeded
@@ -12,19 +16,37 @@ from kproxy.admission.standing import limit_fields
 from kproxy.api.service import Held, Service
 from kproxy.errors import Rejected
 from kproxy.routing.constraints import KeyConstraints
-from kproxy.routing.estimate import DEFAULT_OUTPUT_TOKENS
-from kproxy.routing.plan import Plan
-from kproxy.schema.chat import ChatRequest
+from kproxy.routing.estimate import DEFAULT_OUTPUT_TOKENS as TYPICAL_OUTPUT
+from kproxy.routing.estimate import estimate_cost
+from kproxy.routing.plan import AttemptSpec, Plan
+from kproxy.schema.chat import ChatCall
+from kproxy.store.database import StoreError
 
-__all__ = ["key_constraints", "reserve", "take_turn"]
+__all__ = ["Passed", "key_constraints", "limited_by", "reserve", "take_turn"]
+
+LONG_OUTPUT = 4_096
+"""Tokens of a long answer, for whom the caller's budget ends hard: reserved, and given back."""
 
 ROOM_AGAIN = b"5"
 """Seconds after which a caller may look whether the ledger has room again."""
 
 
+class Passed(NamedTuple):
+    """A request that nothing stands against so far. `arrived` is Unix seconds."""
+
+    caller: Caller
+    call: ChatCall
+    rate: Verdict | None
+    arrived: float
+
+
 def take_turn(service: Service, caller: Caller) -> Verdict | None:
-    """One request of the account's rate; None: it has no limit. Raises Rejected 429."""
-    verdict = service.limits.take(caller.account.id, caller.tier.rate, service.boot_ns())
+    """One request of the account's rate; None: it has no limit. Raises Rejected 429, and 503 where
+    the counters cannot be used."""
+    try:
+        verdict = service.limits.take(caller.account.id, caller.tier.rate, service.boot_ns())
+    except StoreError as error:
+        raise _no_room("The counters of the limits cannot be used.") from error
     if verdict is not None and not verdict.allowed:
         raise rate_exceeded(verdict)
     return verdict
@@ -39,26 +61,54 @@ def key_constraints(caller: Caller) -> KeyConstraints:
         excluded=guardrails.excluded,
         min_quality=guardrails.min_quality,
         locked=caller.locked,
-        on_credit=tier.trial_credit > 0,
+        on_credit=tier.trial_credit is not None,
         own=frozenset(caller.provider_keys),
     )
 
 
-def reserve(
-    service: Service, caller: Caller, request: ChatRequest, prompt_tokens: int, plan: Plan
-) -> Held:
-    """Hold back what the request may use at most. Raises Rejected: 429 `insufficient_quota`, 503
-    where there is no room for its receipt."""
+def reserve(service: Service, passed: Passed, prompt_tokens: int, plan: Plan) -> tuple[Held, Plan]:
+    """Hold back what the request may use, and the plan without the attempts that do not fit.
+
+    Raises Rejected: 429 `insufficient_quota` where none fits, 503 where there is no room for its
+    receipt. Of attempts that run one after the other only one is charged, see `Job.charged`; so
+    what is held is the most of those that may run at one time, among the first that may be made.
+    """
     if not service.journal.healthy:
-        raise _no_room()
-    tokens = prompt_tokens + (request.output_limit or DEFAULT_OUTPUT_TOKENS) * (request.n or 1)
-    asked = Amount(0, 0)
-    for spec in plan.attempts:
-        managed = spec.model.provider not in caller.provider_keys
-        cost = plan.beside * (spec.est_cost or 0)
-        one = counted(caller.tier, tokens, cost, managed=managed)
-        asked = Amount(max(asked.tokens, one.tokens), max(asked.spend, one.spend))
-    return service.limits.reserve(caller.account.id, caller.tier, asked, service.unix_now())
+        raise _no_room("The ledger has no room for another receipt.")
+    caller = passed.caller
+    fitting = list(plan.attempts)
+    while True:
+        amounts = [_may_use(passed, prompt_tokens, spec) for spec in fitting[: plan.most]]
+        asked = Amount(
+            plan.beside * max(one.tokens for one in amounts),
+            plan.beside * max(one.spend for one in amounts),
+        )
+        try:
+            held = service.limits.reserve(caller.account.id, caller.tier, asked, passed.arrived)
+        except StoreError as error:
+            raise _no_room("The counters of the limits cannot be used.") from error
+        except Rejected:
+            if len(fitting) == 1:
+                raise
+            del fitting[amounts.index(max(amounts, key=lambda one: (one.spend, one.tokens)))]
+            continue
+        if len(fitting) < len(plan.attempts):
+            plan = msgspec.structs.replace(plan, attempts=tuple(fitting))
+        return held, plan
+
+
+def _may_use(passed: Passed, prompt_tokens: int, spec: AttemptSpec) -> Amount:
+    """What an attempt may use of its account's budgets; where one has a hard end, an answer that
+    has no limit may be long."""
+    caller, tier = passed.caller, passed.caller.tier
+    output = passed.call.request.most_output
+    if output is None:
+        hard_end = tier.trial_credit is not None or tier.overage_price is None
+        most = min(spec.model.max_output_tokens or LONG_OUTPUT, LONG_OUTPUT)
+        output = (most if hard_end else TYPICAL_OUTPUT) * (passed.call.request.n or 1)
+    cost = estimate_cost(spec.model.price, prompt_tokens, output) or 0
+    managed = spec.model.provider not in caller.provider_keys
+    return counted(tier, prompt_tokens + output, cost, managed=managed)
 
 
 def limited_by(rate: Verdict | None, held: Held | None) -> tuple[tuple[bytes, bytes], ...]:
@@ -70,8 +120,7 @@ def limited_by(rate: Verdict | None, held: Held | None) -> tuple[tuple[bytes, by
     return limit_fields(None if rate is None else rate.standing, tokens)
 
 
-def _no_room() -> Rejected:
-    message = "The ledger has no room for another receipt; nothing was dispatched."
-    rejected = Rejected(503, "ledger_unavailable", message)
+def _no_room(why: str) -> Rejected:
+    rejected = Rejected(503, "ledger_unavailable", f"{why} Nothing was dispatched.")
     rejected.headers = ((b"retry-after", ROOM_AGAIN),)
     return rejected

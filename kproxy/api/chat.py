@@ -7,13 +7,10 @@ caller is told; nothing is dispatched, counted or charged for a refused request.
 
 import hashlib
 import math
-from typing import NamedTuple
 
 import trio
 
-from kproxy.admission.identity import Caller
-from kproxy.admission.ratelimit import Verdict
-from kproxy.api.admit import key_constraints, limited_by, reserve, take_turn
+from kproxy.api.admit import Passed, key_constraints, limited_by, reserve, take_turn
 from kproxy.api.idempotency import Asked, Keep, idempotency_key, replay
 from kproxy.api.job import Admitted, Job
 from kproxy.api.service import Service
@@ -23,7 +20,7 @@ from kproxy.downstream.exchange import Exchange
 from kproxy.guard.validate import validate
 from kproxy.routing.estimate import estimate_prompt_tokens
 from kproxy.routing.planner import plan
-from kproxy.schema.chat import ChatCall, decode_chat
+from kproxy.schema.chat import decode_chat
 
 __all__ = ["complete_chat"]
 
@@ -31,11 +28,11 @@ __all__ = ["complete_chat"]
 async def complete_chat(service: Service, exchange: Exchange) -> None:
     """Answer one chat request, streamed or whole; with an Idempotency-Key, once or once more."""
     caller = service.identify(exchange)
-    rate = take_turn(service, caller)
+    rate, arrived = take_turn(service, caller), service.unix_now()
     body = await exchange.read_body()
     call = decode_chat(body, service.json_limits)
     validate(call.request, paid=caller.paid)
-    passed = Passed(caller, call, rate)
+    passed = Passed(caller, call, rate, arrived)
     key = idempotency_key(exchange.head.headers, call.request)
     if key is None:
         await _carry_out(service, exchange, passed)
@@ -52,19 +49,11 @@ async def complete_chat(service: Service, exchange: Exchange) -> None:
     await exchange.respond(replay(turn.kept, limited_by(rate, None)))
 
 
-class Passed(NamedTuple):
-    """A request that nothing stands against so far."""
-
-    caller: Caller
-    call: ChatCall
-    rate: Verdict | None
-
-
 async def _carry_out(
     service: Service, exchange: Exchange, passed: Passed, keep: Keep | None = None
 ) -> None:
     """Plan, reserve, dispatch, answer. Raises what the caller is told."""
-    caller, call, rate = passed
+    caller, call = passed.caller, passed.call
     prompt_tokens = estimate_prompt_tokens(call.prompt)
     decision = plan(
         call.request,
@@ -74,8 +63,8 @@ async def _carry_out(
         service.routes.snapshot(trio.current_time()),
         key_constraints(caller),
     )
-    held = reserve(service, caller, call.request, prompt_tokens, decision)
-    admitted = Admitted(caller, call, prompt_tokens, held, limited_by(rate, held), keep)
+    held, decision = reserve(service, passed, prompt_tokens, decision)
+    admitted = Admitted(passed, prompt_tokens, held, keep)
     with Job(service, exchange, admitted, decision) as job:
         if call.request.stream:
             await answer_stream(job)

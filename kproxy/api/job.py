@@ -13,14 +13,14 @@ from typing import Self
 import trio
 from msgspec import Raw
 
-from kproxy.admission.identity import Caller
 from kproxy.admission.quota import NOTHING, Amount, counted
+from kproxy.api.admit import Passed, limited_by
 from kproxy.api.idempotency import Keep
 from kproxy.api.record import AttemptRecord, ending_of
 from kproxy.api.service import Held, Service
 from kproxy.downstream.exchange import Exchange
 from kproxy.downstream.respond import Answer
-from kproxy.errors import Exhausted
+from kproxy.errors import Exhausted, FaultKind
 from kproxy.ledger.receipt import attempts_json
 from kproxy.ledger.settle import Settlement, extension_json, savings, total_cost, total_usage
 from kproxy.outcome import AttemptOutcome, Ending, Usage
@@ -29,7 +29,6 @@ from kproxy.routing.chain import Chain
 from kproxy.routing.explain import explain_json
 from kproxy.routing.plan import AttemptSpec, Plan
 from kproxy.routing.planner import POLICY_VERSION, is_auto
-from kproxy.schema.chat import ChatCall
 from kproxy.schema.receipt import Decision, Execution, Join, Receipt
 from kproxy.store.database import StoreError
 from kproxy.upstream.attempt import Attempt, Timing
@@ -40,19 +39,19 @@ __all__ = ["Admitted", "Job"]
 
 log = logging.getLogger("kproxy.ledger")
 
+CHARGED = frozenset({Ending.COMPLETE, Ending.SUPERSEDED, Ending.CANCELLED})
+"""Ends of an attempt that are no provider's failure: what was used until then is charged."""
+
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
     """A request that may be dispatched. `prompt_tokens` is our estimate; `held` is what it may use,
-    and the job's to end; `limits` are fields that say how the caller stands. `keep`: the caller
-    may ask for the same answer again.
+    and the job's to end. `keep`: the caller may ask for the same answer again.
     """
 
-    caller: Caller
-    call: ChatCall
+    passed: Passed
     prompt_tokens: int
     held: Held
-    limits: tuple[tuple[bytes, bytes], ...] = ()
     keep: Keep | None = None
 
 
@@ -64,7 +63,8 @@ class Job:
     ) -> None:
         self.service = service
         self.exchange = exchange
-        self.call = admitted.call
+        self.call = admitted.passed.call
+        self.most_output = self.call.request.most_output
         self.prompt_tokens = admitted.prompt_tokens
         self.plan = plan
         self.deadline = exchange.arrived + plan.total
@@ -75,7 +75,7 @@ class Job:
         self.running: dict[AttemptRecord, int | None] = {}  # what each is estimated to cost
         self._admitted = admitted
         self.adopted: AttemptRecord | None = None  # whose words the caller is being shown
-        self._shown: list[Usage] = []  # what the parts of the answer have used
+        self._parts: list[AttemptOutcome] = []  # that the caller was shown words of
         self._concluded = False
         self._kept: Receipt | None = None  # the receipt that was kept with the whole answer
         self._planned = trio.current_time()
@@ -126,7 +126,7 @@ class Job:
         """
         endpoint, stream = record.attempt.endpoint, bool(self.call.request.stream)
         body = endpoint.dialect.encode(fields, record.spec.model.upstream, stream)
-        key = self._admitted.caller.provider_keys.get(endpoint.provider)
+        key = self._admitted.passed.caller.provider_keys.get(endpoint.provider)
         record.own_key = key is not None
         await record.attempt.open(endpoint.request(body, self._passed, key))
 
@@ -161,12 +161,12 @@ class Job:
         self.running.pop(record, None)
         self.outcomes.append(outcome)
         if record.shown and outcome.usage is not None:
-            self._shown.append(outcome.usage)
+            self._parts.append(outcome)
 
     @property
     def shown(self) -> Usage:
         """What the parts of the answer that the caller was shown have used."""
-        return total_usage(self._shown)
+        return total_usage([part.usage for part in self._parts if part.usage is not None])
 
     def conclude(self, status: Ending) -> None:
         """Leave the receipt, and count what is charged. Only the first call does anything: what is
@@ -194,15 +194,24 @@ class Job:
             self._kept = receipt
 
     def _charged(self, status: Ending) -> Amount:
-        """What counts against the account's limits: nothing for a refused or failed request."""
-        if status in (Ending.FAULT, Ending.REJECTED, Ending.ERROR):
+        """What counts against the account's limits: nothing for a refused or failed request, and
+        of any other not the attempts that failed before a word of them was shown.
+
+        An answer that our own clock ended is no failed one: the caller, who may set that clock,
+        has the words.
+        """
+        out_of_time = self._parts and self._parts[-1].fault == FaultKind.TOTAL_TIMEOUT.value
+        if status in (Ending.REJECTED, Ending.ERROR) or (
+            status is Ending.FAULT and not out_of_time
+        ):
             return NOTHING
-        tier, parts = self._admitted.caller.tier, []
+        tier, amounts = self._admitted.passed.caller.tier, []
         for outcome in self.outcomes:
-            if (usage := outcome.usage) is not None:
+            usage = outcome.usage
+            if usage is not None and (outcome.ending in CHARGED or outcome in self._parts):
                 used, managed = usage.prompt_tokens + usage.completion_tokens, not outcome.own_key
-                parts.append(counted(tier, used, outcome.cost or 0, managed=managed))
-        return Amount(sum(part.tokens for part in parts), sum(part.spend for part in parts))
+                amounts.append(counted(tier, used, outcome.cost or 0, managed=managed))
+        return Amount(sum(one.tokens for one in amounts), sum(one.spend for one in amounts))
 
     def settle(self) -> Settlement:
         """What the caller is told of a complete answer. The receipt is left before it leaves."""
@@ -212,12 +221,11 @@ class Job:
     def settlement(self) -> Settlement:
         """The same, where the receipt is still to be left."""
         last, request = self.outcomes[-1], self.call.request
-        usage = total_usage(self._shown)
         return Settlement(
             provider=self.service.catalog.provider(last.provider).display,
             model=last.model,
             cost=self._cost(),
-            savings=self._savings(usage),
+            savings=self._savings(self.shown),
             estimated=any(one.usage is not None and one.usage.estimated for one in self.outcomes),
             routed_from=request.model,
             receipt_id=self.receipt_id,
@@ -238,7 +246,7 @@ class Job:
             (PROVIDER, attempt.endpoint.provider.encode("ascii")),
             (RECEIPT, self.receipt_id.encode("ascii")),
             (b"server-timing", self._server_timing(attempt)),
-            *self._admitted.limits,
+            *limited_by(self._admitted.passed.rate, self._admitted.held),
         ]
 
     def money_fields(self, settlement: Settlement) -> Headers:
@@ -265,8 +273,8 @@ class Job:
         return savings(usage, self.service.reference, self._cost(), pinned=pinned)
 
     def _receipt(self, status: Ending, charged: Amount) -> Receipt:
-        plan, exchange, caller = self.plan, self.exchange, self._admitted.caller
-        usage = total_usage(self._shown) if self._shown else None
+        plan, exchange, caller = self.plan, self.exchange, self._admitted.passed.caller
+        usage = self.shown if self._parts else None
         chosen = plan.attempts[0].model
         latency = trio.current_time() - exchange.arrived
         firsts = [one.first_token for one in self.outcomes if one.first_token is not None]
@@ -274,7 +282,7 @@ class Job:
             receipt_id=self.receipt_id,
             account_id=caller.account.id,
             key_id=caller.key_id,
-            arrived=self.service.unix_now() - latency,
+            arrived=self._admitted.passed.arrived,
             asked=self.call.request.model,
             stream=bool(self.call.request.stream),
             classification=None,

@@ -11,8 +11,9 @@ from typing import TypeVar
 from urllib.parse import unquote_to_bytes
 
 from kproxy.admission.guardrails import shown
-from kproxy.admission.keys import KeyRecord, check_expiry, check_name
+from kproxy.admission.keys import Account, KeyRecord, check_expiry, check_name
 from kproxy.admission.patch import provider_names, to_change
+from kproxy.api.admit import take_turn
 from kproxy.api.service import Service
 from kproxy.downstream.exchange import Exchange
 from kproxy.downstream.respond import JSON_TYPE, Answer
@@ -43,9 +44,17 @@ log = logging.getLogger("kproxy.keys")
 Found = TypeVar("Found")
 
 
+def _changer(service: Service, exchange: Exchange) -> Account:
+    """Who makes or changes a key. Raises Rejected 401, and 429 over the account's rate, which
+    listing and revoking do not count against: whoever uses it up may be the thief of a key."""
+    caller = service.identify(exchange)
+    take_turn(service, caller)
+    return caller.account
+
+
 async def create_key(service: Service, exchange: Exchange) -> None:
     """POST /api/auth: a new key of the caller's account, shown this once."""
-    account = service.identify(exchange).account
+    account = _changer(service, exchange)
     desk = _desk(service)
     asked = decode_new_key(await exchange.read_body(), service.json_limits)
     _check(asked)
@@ -84,7 +93,7 @@ async def delete_key(service: Service, exchange: Exchange) -> None:
 
 async def change_key(service: Service, exchange: Exchange) -> None:
     """PATCH /api/auth/{key_id}: set or clear guardrails and own provider keys."""
-    account = service.identify(exchange).account
+    account = _changer(service, exchange)
     desk = _desk(service)
     key_id = _key_id(exchange)
     patch = decode_patch(await exchange.read_body(), service.json_limits)

@@ -3,11 +3,14 @@
 Any key of the account reads all of its receipts. SQL and files are read in a worker thread.
 """
 
+from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 from urllib.parse import parse_qs, unquote_to_bytes
 
 import trio
 
+from kproxy.api.admit import take_turn
 from kproxy.api.service import Service
 from kproxy.downstream.exchange import Exchange
 from kproxy.downstream.respond import JSON_TYPE, Answer
@@ -16,6 +19,8 @@ from kproxy.ledger.receipt import receipt_json, receipts_json
 from kproxy.store.receipts import Receipts
 
 __all__ = ["list_receipts", "show_receipt"]
+
+T = TypeVar("T")
 
 DEFAULT_LIMIT = 20  # OpenAI's lists
 MOST = 100  # likewise
@@ -26,21 +31,27 @@ NO_RECEIPT = "The receipt '%s' does not exist"
 async def list_receipts(service: Service, exchange: Exchange) -> None:
     """A page of receipts, newest first: `limit` (1 to 100), and `after`, the last id before."""
     caller = service.identify(exchange)
+    take_turn(service, caller)
     limit, after = _asked(exchange.head.target.partition(b"?")[2])
     read = partial(_page, service.receipts, caller.account.id, limit, after)
-    await exchange.respond(Answer(200, [JSON_TYPE], await trio.to_thread.run_sync(read)))
+    await exchange.respond(Answer(200, [JSON_TYPE], await _read(service, read)))
 
 
 async def show_receipt(service: Service, exchange: Exchange) -> None:
     """One receipt; that of another account does not exist."""
     caller = service.identify(exchange)
+    take_turn(service, caller)
     path = exchange.head.target.partition(b"?")[0]
     name = unquote_to_bytes(path.partition(b"/receipts/")[2]).decode("utf-8", "replace")[:LONGEST]
     read = partial(service.receipts.find, caller.account.id, name)
-    found = await trio.to_thread.run_sync(read)
+    found = await _read(service, read)
     if found is None:
         raise Rejected(404, "receipt_not_found", NO_RECEIPT % name)
     await exchange.respond(Answer(200, [JSON_TYPE], receipt_json(found)))
+
+
+async def _read(service: Service, read: Callable[[], T]) -> T:
+    return await trio.to_thread.run_sync(read, limiter=service.readers)
 
 
 def _page(receipts: Receipts, account_id: str, limit: int, after: str | None) -> bytes:

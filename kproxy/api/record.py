@@ -45,6 +45,7 @@ class Request(Protocol):
     exchange: Exchange
     plan: Plan
     prompt_tokens: int
+    most_output: int | None
     is_decided: bool
     adopted: "AttemptRecord | None"
 
@@ -94,7 +95,7 @@ class AttemptRecord:
 
     def complete(self, told: ReplyUsage | None, text: int) -> Usage:
         """The answer is whole; `text` is how many bytes of it the model wrote. Only once."""
-        usage = from_reply(told) or estimate_usage(self._job.prompt_tokens, text)
+        usage = from_reply(told) or self._estimate(text)
         now, times = trio.current_time(), self.attempt.times
         self._grant.complete(now, now - times.started, _pace(usage, now, self.attempt))
         self._leave(Ending.COMPLETE, usage, None, now)
@@ -156,7 +157,10 @@ class AttemptRecord:
         told, text = (None, 0) if said is None else (said.usage, said.text)
         if not (charged or text or told is not None):
             return None
-        return from_reply(told) or estimate_usage(self._job.prompt_tokens, text)
+        return from_reply(told) or self._estimate(text)
+
+    def _estimate(self, text: int) -> Usage:
+        return estimate_usage(self._job.prompt_tokens, text, self._job.most_output)
 
     def _leave(self, ending: Ending, usage: Usage | None, fault: Fault | None, now: float) -> None:
         assert not self._ended, "an attempt ends once"
@@ -177,6 +181,7 @@ class AttemptRecord:
             fault=None if fault is None else fault.kind.value,
             usage=usage,
             cost=paid,
+            price_date=model.price_date,
             own_key=self.own_key,
         )
         job.note(self, outcome)

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import trio
+
 from kproxy.admission.identity import Caller, bearer, identify
 from kproxy.admission.keys import KeyRecord
 from kproxy.admission.quota import Amount
@@ -105,6 +107,7 @@ class Service:
     overloaded: Callable[[], bool]
     limits: Limits
     journal: Ledger
+    readers: trio.CapacityLimiter  # of threads that read receipts: they must not hold up writing
     heartbeat: float
     json_limits: JsonLimits
     reference: Price | None

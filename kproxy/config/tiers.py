@@ -44,7 +44,7 @@ def change_tier(tier: Tier, given: TierConfig) -> Tier:
         ),
         overage_price=_amount("overage", given.overage, tier.overage_price),
         hard_cap=tier.hard_cap if given.hard_cap is None else given.hard_cap,
-        trial_credit=_amount("trial_credit", given.trial_credit, tier.trial_credit) or 0,
+        trial_credit=_amount("trial_credit", given.trial_credit, tier.trial_credit),
     )
 
 

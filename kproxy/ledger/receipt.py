@@ -93,6 +93,7 @@ def _attempt(outcome: AttemptOutcome) -> Members:
         "usage": _usage(usage),
         "cost_usd": _usd(outcome.cost),
         "estimated": usage is not None and usage.estimated,
+        "price_date": outcome.price_date,
     }
     if outcome.own_key:
         members["own_key"] = True
@@ -109,6 +110,8 @@ def _execution(execution: Execution) -> Members:
         "actual_latency_ms": _ms(execution.latency),
         "first_token_ms": _ms(execution.first_token),
         "usage": _usage(execution.usage),
+        "charged_tokens": execution.charged_tokens,
+        "charged_spend_usd": _usd(execution.charged_spend),
     }
     return _marked(members, execution.cost)
 

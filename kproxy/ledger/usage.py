@@ -9,7 +9,7 @@ from kproxy.schema.reply import Count, ReplyUsage
 
 __all__ = ["estimate_usage", "from_reply"]
 
-_MOST = 2**40  # tokens: far above any context, and a price times this still is exact everywhere
+_MOST = 2**31  # tokens: far above any context, and a price times this still is exact everywhere
 
 _BYTES_PER_TOKEN = 4  # of generated text; English is 4 to 5, code about 3
 
@@ -90,9 +90,11 @@ def _thinking(told: ReplyUsage, prompt: int, completion: int) -> tuple[int, int]
     return completion, thought
 
 
-def estimate_usage(prompt_tokens: int, completion_bytes: int) -> Usage:
-    """Our own count where the provider gave none: a prompt estimate and bytes of output."""
+def estimate_usage(prompt_tokens: int, completion_bytes: int, most: int | None = None) -> Usage:
+    """Our own count where the provider gave none: a prompt estimate and bytes of output, which
+    are no more than the `most` tokens that were asked for."""
     completion = -(-max(0, completion_bytes) // _BYTES_PER_TOKEN)
+    completion = completion if most is None else min(completion, most)
     return Usage(max(0, prompt_tokens), completion, estimated=True)
 
 

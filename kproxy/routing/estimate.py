@@ -52,6 +52,8 @@ def _class_of(byte: int) -> int:
     return _SPACE if byte in b" \t\r\n" else _OTHER
 
 
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-_\\"
+
 _CLASSES = bytes(_class_of(byte) for byte in range(256))
 
 
@@ -60,8 +62,9 @@ def estimate_prompt_tokens(prompt: bytes) -> int:
     blobs = 0
     if b";base64," in prompt:
         first, *rest = prompt.split(b";base64,")
-        blobs = len(rest)
-        prompt = first + b"".join(_after_string(piece) for piece in rest)
+        texts = [_after_blob(piece) for piece in rest]
+        blobs = sum(len(text) < len(piece) for text, piece in zip(texts, rest, strict=True))
+        prompt = first + b"".join(texts)
     first, *rest = prompt.split(b"\\u")  # each \\uXXXX is one character
     if rest:
         prompt = first + b"".join([piece[4:] for piece in rest])
@@ -73,13 +76,16 @@ def estimate_cost(price: Price | None, prompt_tokens: int, output_tokens: int) -
     """Nano-dollars, without any cache; None when the price is not known."""
     if price is None:
         return None
+    price = price.at(prompt_tokens)
     total = prompt_tokens * price.input + output_tokens * price.output
     return round_half_up(total, PER_MILLION) + price.per_request
 
 
-def _after_string(piece: bytes) -> bytes:
+def _after_blob(piece: bytes) -> bytes:
+    """What follows a file's bytes; all of it where they are no base64, but somebody's text."""
     end = piece.find(b'"')
-    return piece[end:] if end >= 0 else b""
+    blob = piece if end < 0 else piece[:end]
+    return piece if blob.translate(None, _BASE64) else piece[len(blob) :]
 
 
 def _weigh(text: bytes) -> int:

@@ -133,7 +133,7 @@ def _judge(
     live: Live,
     key: KeyConstraints,
 ) -> _Judged:
-    output_tokens = (request.output_limit or DEFAULT_OUTPUT_TOKENS) * (request.n or 1)
+    output_tokens = request.most_output or DEFAULT_OUTPUT_TOKENS * (request.n or 1)
     est_cost = estimate_cost(model.price, prompt_tokens, output_tokens)
     against = violations(request, model, catalog, prompt_tokens, est_cost, key)
     if not against and live.resting > 0:

@@ -154,8 +154,14 @@ class ChatRequest(msgspec.Struct, frozen=True):
 
     @property
     def output_limit(self) -> int | None:
-        """`max_completion_tokens`, else `max_tokens`: the most tokens of one choice."""
-        return self.max_completion_tokens or self.max_tokens
+        """The most tokens of one choice: `max_completion_tokens` and `max_tokens` mean the same,
+        and of two that differ the provider may take either."""
+        return max(self.max_completion_tokens or 0, self.max_tokens or 0) or None
+
+    @property
+    def most_output(self) -> int | None:
+        """The most tokens of all choices together, where the caller has a limit."""
+        return None if self.output_limit is None else self.output_limit * (self.n or 1)
 
     @property
     def needs_tools(self) -> bool:
@@ -191,10 +197,10 @@ class ChatCall:
 
     @property
     def prompt(self) -> bytes:
-        """The JSON of the messages and the tools: what the model will read."""
+        """The JSON of messages, tools and the answer's schema: what the model will read."""
         return b"".join(
             bytes(self.fields[name])
-            for name in ("messages", "tools", "functions")
+            for name in ("messages", "tools", "functions", "response_format")
             if name in self.fields
         )
 

@@ -89,6 +89,7 @@ class Journal:
         self._wanted = trio.Event()  # somebody waits for the disk
         self._round = SyncRound()
         self._troubles: set[str] = set()
+        self._threads = trio.CapacityLimiter(3)  # its own: readers must not keep it waiting
 
     def __repr__(self) -> str:
         return f"<Journal {self._spool!r} {len(self._held)} held>"
@@ -181,7 +182,7 @@ class Journal:
 
     async def _reserve(self) -> None:
         try:
-            await trio.to_thread.run_sync(self._spool.reserve)
+            await trio.to_thread.run_sync(self._spool.reserve, limiter=self._threads)
             self._offer_held()
         except StoreError as error:
             self._trouble("paid calls are refused", error)
@@ -203,8 +204,8 @@ class Journal:
             try:
                 if trio.current_time() >= look_again:
                     look_again = trio.current_time() + self._params.adopt
-                    await trio.to_thread.run_sync(self._mover.adopt)
-                await trio.to_thread.run_sync(self._mover.move)
+                    await trio.to_thread.run_sync(self._mover.adopt, limiter=self._threads)
+                await trio.to_thread.run_sync(self._mover.move, limiter=self._threads)
             except StoreError as error:
                 self._trouble("receipts wait in the spool", error)
                 self._news.set()
@@ -219,8 +220,10 @@ class Journal:
             self._wanted = trio.Event()
             # Whoever comes from here on may have appended too late for this one.
             present, self._round = self._round, SyncRound()
+            present.error = StoreError("the journal is being closed")  # unless the sync says more
             try:
-                await trio.to_thread.run_sync(self._spool.sync)
+                await trio.to_thread.run_sync(self._spool.sync, limiter=self._threads)
+                present.error = None
             except StoreError as error:
                 present.error = error
                 self._trouble("the disk has failed", error)

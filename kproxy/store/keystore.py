@@ -153,8 +153,8 @@ class KeyStore:
             changed = self._database.execute(sql, (key_id,))
         else:
             changed = self._database.execute(f"{sql} AND account_id = ?", (key_id, account_id))
-        if changed:
-            self._generation.bump()
+        # Also where nothing changed: an earlier try may have failed between the two.
+        self._generation.bump()
         return bool(changed)
 
     def change(self, key_id: str, account_id: str, change: Change) -> KeyRecord | None:

@@ -174,6 +174,7 @@ class Attempt:
             self.finish()
         except Fault:
             self.close()
+        body = self.endpoint.without_key(body)  # some providers quote the key they refuse
         return self.endpoint.dialect.read_error(status, answer.head.get, body)
 
     async def read_whole(self) -> bytes:

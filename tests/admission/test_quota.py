@@ -92,6 +92,12 @@ def test_trial_credit_is_a_budget_of_its_own():
     admit(FREE, Amount(100_000, 0), Amount(0, nanos(5)), DAY)
 
 
+def test_without_credit_the_operators_keys_are_closed_and_what_is_free_is_free():
+    none = dataclasses.replace(FREE, trial_credit=0)
+    refused(none, NOTHING, Amount(0, 1))
+    admit(none, NOTHING, Amount(0, 0), DAY)
+
+
 @pytest.mark.parametrize("name", ["unlimited", "enterprise"])
 def test_without_limits_everything_is_admitted_and_nothing_is_said(name):
     assert admit(TIERS[name], Amount(10**12, 10**12), Amount(10**9, 10**9), DAY) is None
@@ -117,7 +123,8 @@ def test_what_is_limited():
         (FREE, True, Amount(0, 2_700)),
         (TEAM, False, Amount(100, 0)),
         (TEAM, True, Amount(100, 2_700)),
-        (dataclasses.replace(FREE, trial_credit=0), True, Amount(100, 2_700)),
+        (dataclasses.replace(FREE, trial_credit=0), True, Amount(0, 2_700)),
+        (dataclasses.replace(FREE, trial_credit=None), True, Amount(100, 2_700)),
     ],
 )
 def test_what_counts_against_which_budget(tier, managed, amount):

@@ -45,6 +45,27 @@ def test_a_foreign_page_is_refused(origin: bytes) -> None:
     assert (caught.value.status, caught.value.code) == (403, "origin_not_allowed")
 
 
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [
+        (b"localhost:4000", True),
+        (b"127.0.0.1", True),
+        (b"[::1]:4000", True),
+        (b"evil.example", False),
+        (b"evil.example:4000", False),
+        (b"127.0.0.1.evil.example", False),
+        (b"", False),
+    ],
+)
+def test_a_name_made_to_point_here_is_refused(host: bytes, allowed: bool) -> None:
+    if allowed:
+        assert local_caller([(b"host", host)]) is SIDECAR
+        return
+    with pytest.raises(Rejected) as caught:
+        local_caller([(b"host", host)])
+    assert (caught.value.status, caught.value.code) == (403, "host_not_allowed")
+
+
 def test_a_second_origin_does_not_hide_behind_the_first() -> None:
     with pytest.raises(Rejected):
         local_caller([(b"origin", b"http://localhost"), (b"origin", b"http://example.org")])

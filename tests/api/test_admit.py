@@ -1,4 +1,4 @@
-"""Admission of whole requests: rates, quotas, guardrails, own keys, and the ledger's room."""
+"""Admission of whole requests: rates, quotas, guardrails, own keys, and what is charged."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,13 +12,14 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from kproxy.admission.guardrails import Guardrails
 from kproxy.admission.keys import Account, KeyRecord, Secret, digest
 from kproxy.admission.quota import Amount
+from kproxy.admission.tiers import TIERS
 from kproxy.outcome import Ending
+from kproxy.routing.plan import Timeouts
 from kproxy.store.counters import Counters, open_counters
-from kproxy.store.database import StoreError
 from tests.fakes.caller import request
 from tests.fakes.house import KEY, House, Talking, model
 from tests.fakes.scripted import Act, ok
-from tests.fakes.streams import GOOD, HEAD, ONE, event, listen, streamed
+from tests.fakes.streams import HEAD, ONE, event, listen, streamed
 
 NOW = 1_764_072_000.0  # 2025-11-25 12:00:00 UTC
 REPLY = ok(
@@ -152,6 +153,106 @@ async def test_a_caller_that_leaves_is_charged_for_what_was_said(
     assert one.at_rest()
 
 
+@pytest.mark.parametrize("own_deadline", [True, False])
+async def test_an_answer_that_our_clock_ends_is_charged(
+    autojump_clock: MockClock, nursery: trio.Nursery, own_deadline: bool
+) -> None:
+    """Else whoever sets a deadline has the words for nothing."""
+    talks = [(1.0, HEAD + event(ONE)), *[(4.0, event(ONE))] * 40]
+    fields = {} if own_deadline else {"timeouts": Timeouts(total=7, first_token=5, gap=5)}
+    one = House(nursery, scripts={"cheap": [[talks]]}, **fields)
+    wish = {"x_kairosroute": {"deadline_ms": 7_000}} if own_deadline else {}
+    answer = await listen(streamed(one, model="cheap/m", **wish))
+    assert not answer.whole
+    execution = one.receipts[0].execution
+    assert (execution.status, trio.current_time()) == (Ending.FAULT, 7)
+    assert execution.charged_tokens > 0
+    assert one.limits.settled == [Amount(execution.charged_tokens, execution.charged_spend)]
+
+
+async def test_attempts_that_failed_before_the_answer_are_not_charged(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    broken = [(1.0, ok(b"", 500))]
+    one = House(nursery, scripts={"cheap": [[broken]], "dear": [[SAYS]]})
+    assert (await one.ask()).status == 200
+    execution = one.receipts[0].execution
+    assert [attempt.ending for attempt in one.receipts[0].attempts] == [
+        Ending.FAULT,
+        Ending.COMPLETE,
+    ]
+    assert execution.charged_tokens == 1500
+
+
+# --- what is held back
+
+
+@pytest.mark.parametrize(
+    ("fields", "output"),
+    [
+        ({}, 256),
+        ({"n": 3}, 768),
+        ({"max_tokens": 10}, 10),
+        ({"max_tokens": 10, "n": 3}, 30),
+        ({"max_tokens": 10, "max_completion_tokens": 20}, 20),
+    ],
+    ids=str,
+)
+async def test_what_a_request_may_use(
+    autojump_clock: MockClock, nursery: trio.Nursery, fields: Any, output: int
+) -> None:
+    one = House(nursery, scripts={"cheap": [[SAYS]]}, record=record("business"))
+    await one.ask(model="cheap/m", **fields)
+    (asked,) = one.limits.asked
+    prompt = asked.tokens - output
+    assert 0 < prompt < 20
+    assert asked.spend == 1_000 * prompt + 2_000 * output
+
+
+async def test_of_attempts_at_one_time_each_is_reserved(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    one = House(nursery, scripts={"cheap": [[SAYS]], "dear": [[SAYS]]}, record=record("team"))
+    one.policy(strategy="race", beside=2)
+    await one.ask(max_tokens=100)
+    (asked,) = one.limits.asked
+    assert asked.tokens > 200, "for both"
+    assert asked.tokens % 2 == 0
+
+
+async def test_where_the_budget_ends_hard_an_unlimited_answer_may_be_long(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    one = House(nursery, scripts={"cheap": [[SAYS]]}, record=record("free"))
+    await one.ask(model="cheap/m")
+    (asked,) = one.limits.asked
+    assert asked.spend > 2_000 * 4_096
+
+
+async def test_attempts_that_the_credit_cannot_pay_are_left_out(
+    autojump_clock: MockClock, house: Make, counters: Counters
+) -> None:
+    spent = Amount(0, TIERS["free"].trial_credit - 100_000)
+    counters.reserve("acct_1", TIERS["free"], spent, NOW).settle(spent)
+    one = house(record("free"), {"cheap": [[[(1.0, ok(b"", 503))]] * 9], "dear": [AT_ONCE]})
+    answer = await one.ask(max_tokens=10)
+    assert answer.status == 503, "the dear one would cost too much"
+    assert one.receipts[0].decision.fallback_chain == ("cheap/m",)
+    assert one.providers["dear"].dialled == []
+
+
+async def test_own_keys_answer_where_the_credit_is_used_up(
+    autojump_clock: MockClock, house: Make, counters: Counters
+) -> None:
+    spent = Amount(0, TIERS["free"].trial_credit)
+    counters.reserve("acct_1", TIERS["free"], spent, NOW).settle(spent)
+    one = house(record("free", provider_keys={"dear": Secret("sk-own")}))
+    answer = await one.ask(max_tokens=10)
+    assert answer.headers["x-kairosroute-provider"] == "dear"
+    refused = await one.ask(model="cheap/m", max_tokens=10)
+    assert (refused.status, refused.error["code"]) == (429, "insufficient_quota")
+
+
 # --- guardrails
 
 
@@ -235,69 +336,3 @@ async def test_a_callers_bad_key_closes_nothing_to_others(house: Make, status: i
         assert (await one.ask(model="cheap/m")).status == 503
     assert one.service.routes.snapshot(trio.current_time())["cheap/m"].resting == 0
     assert len(one.providers["cheap"].connections[0].requests) == 4
-
-
-# --- the ledger
-
-
-async def test_without_room_for_a_receipt_nothing_is_dispatched(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    one = House(nursery, scripts={"cheap": [[SAYS]]})
-    one.journal.healthy = False
-    answer = await one.ask()
-    assert (answer.status, answer.error["code"]) == (503, "ledger_unavailable")
-    assert answer.headers["retry-after"] == "5"
-    assert one.providers["cheap"].dialled == []
-    assert one.at_rest()
-
-
-async def test_a_receipt_that_finds_no_room_is_no_good_answer(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    def refuse() -> None:
-        raise StoreError("the disk is full")
-
-    for stream in (False, True):
-        one = House(nursery, scripts={"cheap": [[GOOD if stream else SAYS]]})
-        one.journal.refuse = refuse
-        if stream:
-            answer = await listen(streamed(one))
-            assert not answer.whole
-            assert "[DONE]" not in answer.data
-        else:
-            answer = await one.ask()
-            assert answer.status == 500
-        assert len(one.receipts) == 1, "the journal holds it"
-        assert one.at_rest()
-
-
-@pytest.mark.parametrize("stream", [False, True])
-async def test_a_strict_ledger_is_waited_for_before_the_last_byte(
-    autojump_clock: MockClock, nursery: trio.Nursery, stream: bool
-) -> None:
-    one = House(nursery, scripts={"cheap": [[GOOD if stream else SAYS]]})
-    one.journal.strict, one.journal.sync = True, 3.0
-    if stream:
-        talking = streamed(one)
-        answer = await listen(talking)
-        assert [at for at, _ in talking.pieces] == [2, 3, 7]
-        assert answer.data[-1] == "[DONE]"
-    else:
-        answer = await one.ask()
-        assert trio.current_time() == 4
-    assert one.journal.durables[0][1] == 1, "behind its receipt"
-    assert answer.whole
-
-
-async def test_every_receipt_names_account_and_key(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    one = House(nursery, scripts={"cheap": [[SAYS]]}, unix_now=lambda: NOW)
-    answer = await one.ask()
-    (receipt,) = one.receipts
-    assert (receipt.account_id, receipt.key_id, receipt.asked) == ("acct_1", "key_1", "auto")
-    assert receipt.receipt_id == answer.json()["x_kairosroute"]["receipt_id"]
-    assert receipt.arrived == NOW - 1
-    assert receipt.decision.fallback_chain == ("cheap/m", "dear/m")
-    assert b'"Hi"' not in msgspec.json.encode(receipt)

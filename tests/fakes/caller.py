@@ -73,7 +73,7 @@ class Answer:
 
 def request(method: str, path: str, *fields: str, body: bytes | None = None) -> bytes:
     """The bytes of a request; with a body comes its length."""
-    lines = [f"{method} {path} HTTP/1.1", "host: kproxy", *fields]
+    lines = [f"{method} {path} HTTP/1.1", "host: localhost:4000", *fields]
     if body is not None:
         lines.append(f"content-length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b"")

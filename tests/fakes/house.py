@@ -118,6 +118,7 @@ class House:
             overloaded=lambda: self.overloaded,
             limits=self.limits,
             journal=self.journal,
+            readers=trio.CapacityLimiter(2),
             heartbeat=self.heartbeat,
             json_limits=JsonLimits(),
             reference=DEAR,

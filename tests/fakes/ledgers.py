@@ -44,6 +44,7 @@ class Reserved:
         self._limits = limits
         self.asked = asked
         limits.held.append(self)
+        limits.asked.append(asked)
 
     def settle(self, used: Amount) -> None:
         self._limits.held.remove(self)
@@ -59,6 +60,7 @@ class NoLimits:
 
     def __init__(self) -> None:
         self.held: list[Reserved] = []
+        self.asked: list[Amount] = []
         self.settled: list[Amount] = []
         self.released = 0
         self._tat: dict[str, int] = {}

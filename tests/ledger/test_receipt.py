@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from kproxy.ledger.receipt import attempts_json, receipt_json, receipts_json
 from kproxy.outcome import Ending, Usage
 from kproxy.schema.receipt import Candidate, Join
-from tests.fakes.receipts import NOON, anything, attempt, receipt
+from tests.fakes.receipts import NOON, anything, attempt, charged, receipt
 
 USAGE = Usage(1000, 200, cached_tokens=50, reasoning_tokens=20, cache_write_tokens=7)
 USAGE_JSON = {
@@ -34,6 +34,7 @@ ATTEMPTS_JSON = [
         "usage": None,
         "cost_usd": 0,
         "estimated": False,
+        "price_date": None,
     },
     {
         "model": "m",
@@ -46,6 +47,7 @@ ATTEMPTS_JSON = [
         "usage": USAGE_JSON,
         "cost_usd": 0.000364,
         "estimated": False,
+        "price_date": None,
     },
 ]
 
@@ -56,7 +58,7 @@ def shown(one):
 
 def test_the_fields_of_the_contract():
     one = receipt(1, attempt("good/m", ending=Ending.FAULT), attempt("acme/m", USAGE))
-    one = replace(one, candidates=one.candidates[:1])
+    one = charged(replace(one, candidates=one.candidates[:1]), 1200, 300_000)
     assert json.loads(receipt_json(one)) == {
         "receipt_id": "rcpt_000000000000000000000001",
         "object": "receipt",
@@ -89,6 +91,8 @@ def test_the_fields_of_the_contract():
             "actual_latency_ms": 1250.0,
             "first_token_ms": 500.0,
             "usage": USAGE_JSON,
+            "charged_tokens": 1200,
+            "charged_spend_usd": 0.0003,
         },
         "policy_version": "1",
     }

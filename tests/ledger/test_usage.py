@@ -78,6 +78,11 @@ def test_estimated(prompt: int, written: int, expected: tuple[int, int]) -> None
     assert estimate_usage(prompt, written) == Usage(*expected, estimated=True)
 
 
+def test_an_estimate_is_no_more_than_was_asked_for() -> None:
+    assert estimate_usage(5, 400, 60) == Usage(5, 60, estimated=True)
+    assert estimate_usage(5, 400, 160) == Usage(5, 100, estimated=True)
+
+
 NUMBER = st.none() | st.integers(-5, 50) | st.integers() | st.floats(allow_nan=False)
 PROMPT = ("cached_tokens", "cache_write_tokens", "cache_creation_tokens")
 FLAT = (

@@ -1,10 +1,12 @@
 """The head of a request to a provider: constant fields once, the rest for each request."""
 
+import dataclasses
 import math
 
 import pytest
 import trio
 
+from kproxy.admission.keys import Secret
 from kproxy.transport.pool import Pool, PoolParams
 from kproxy.transport.timers import Timers
 from kproxy.upstream.endpoint import AnswerLimits, Endpoint, request_prefix
@@ -44,6 +46,13 @@ def test_a_request_as_a_server_reads_it(acme: Endpoint, engine: str) -> None:
     ]
     assert head.keep_alive
     assert reader.next_event() == Data(b'{"model":"m"}')
+
+
+def test_a_provider_that_quotes_our_key_is_not_quoted(acme: Endpoint) -> None:
+    said = b'{"error":{"message":"bad key sk-ours"}}'
+    assert acme.without_key(said) == said, "there is no key to hide"
+    keyed = dataclasses.replace(acme, api_key=Secret("sk-ours"))
+    assert keyed.without_key(said) == b'{"error":{"message":"bad key ***"}}'
 
 
 def test_the_prefix_is_whole_lines() -> None:
