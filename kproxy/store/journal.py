@@ -5,8 +5,8 @@
 2. With `ledger = "strict"`, `durable` comes between the two: many answers share one fsync.
 3. One owned task moves the spool into the database in groups (mover.py), in a worker thread, and
    takes over what dead processes have left.
-4. Another keeps a whole spare segment reserved. Where it cannot, the journal is not `healthy`, and
-   new paid calls are refused until it can; those under way still have their room.
+4. Another keeps a spare segment reserved. Where it cannot, and the present one fills up, the
+   journal is not `healthy`, and new paid calls are refused; those under way still have their room.
 5. A receipt that the kernel refuses is kept in memory and offered again. The journal is not healthy
    while there is one.
 
@@ -40,10 +40,11 @@ _encode = msgspec.json.Encoder().encode
 class JournalParams:
     """Sizes in bytes, times in seconds.
 
-    `segment` is what stays reserved for the requests under way: 8,000 receipts of 2 kB. `interval`
-    is how long rows gather before they are moved. `probe` is between two tries of what has failed,
-    `adopt` between two looks for dead processes. `patience` is how long an fsync may take, `held`
-    how many receipts are kept that the kernel has refused, `longest` how long one may be.
+    Of a `segment` three quarters stay reserved for the requests under way: 6,000 receipts of 2 kB.
+    `interval` is how long rows gather before they are moved. `probe` is between two tries of what
+    has failed, `adopt` between two looks for dead processes. `patience` is how long an fsync may
+    take, `held` how many receipts are kept that the kernel has refused, `longest` how long one may
+    be.
     """
 
     strict: bool = False
@@ -131,7 +132,7 @@ class Journal:
             self._short.set()
             raise
         self._news.set()
-        if not self._spool.ready:
+        if not self._spool.has_spare:
             self._short.set()
 
     async def durable(self) -> None:
@@ -176,7 +177,7 @@ class Journal:
             await self._short.wait()
             self._short = trio.Event()
             await self._reserve()
-            if not self.healthy:
+            if not (self._spool.has_spare and self.healthy):
                 await trio.sleep(self._params.probe)
                 self._short.set()
 
@@ -185,9 +186,9 @@ class Journal:
             await trio.to_thread.run_sync(self._spool.reserve, limiter=self._threads)
             self._offer_held()
         except StoreError as error:
-            self._trouble("paid calls are refused", error)
+            self._trouble("there is no room for more receipts", error)
         else:
-            self._over("paid calls are refused")
+            self._over("there is no room for more receipts")
 
     def _offer_held(self) -> None:
         while self._held:

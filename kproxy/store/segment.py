@@ -60,9 +60,14 @@ class Segment:
         """Its name in the directory, and in the table of positions."""
         return self.path.name
 
+    @property
+    def room(self) -> int:
+        """Bytes for further records."""
+        return self.size - self.written
+
     def fits(self, body: bytes) -> bool:
         """Whether there is room for this record, on a disk that has not failed."""
-        return not self.failed and self.written + len(body) + _FRAME <= self.size
+        return not self.failed and len(body) + _FRAME <= self.room
 
     def write(self, body: bytes) -> None:
         """Hand one record to the kernel; it survives our death. Raises StoreError.

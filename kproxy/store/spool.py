@@ -10,8 +10,9 @@ gap for those who wait for it.
 
 A full disk must be told before a request is let in, not when its receipt is to be written. So a
 spool writes only where blocks are its own already: into the current segment, and when that is full
-into a spare one of the same size, which must be there for the spool to be `ready`. The requests
-under way when the disk runs full have the rest of the current segment and the whole spare.
+into a spare one of the same size. It is `ready` while three quarters of a segment are left in both
+together, for the requests under way when the disk runs full. Not only while there is a spare: one
+takes milliseconds to make, and a busy server would refuse requests each time one is used up.
 
 What we do not do: share a file between processes (their appends would need a lock each), or map it
 (a store past the end of a truncated file is SIGBUS, and a failing disk kills the process).
@@ -52,7 +53,14 @@ class Spool:
     @property
     def ready(self) -> bool:
         """Whether what is under way will find room, however the disk fills up meanwhile."""
-        return self._spare is not None and not any(one.failed for one in self._segments)
+        if any(one.failed for one in self._segments):
+            return False
+        return self._spare is not None or self._segments[-1].room >= 3 * self._size // 4
+
+    @property
+    def has_spare(self) -> bool:
+        """Whether `reserve` has nothing to do."""
+        return self._spare is not None
 
     @property
     def segments(self) -> tuple[Segment, ...]:

@@ -29,11 +29,11 @@ def no_room(monkeypatch):
     monkeypatch.setattr(segment_module.os, "posix_fallocate", full)
 
 
-def test_it_is_ready_while_a_spare_segment_stands_by(tmp_path):
+def test_a_spare_segment_stands_by(tmp_path):
     spool = open_spool(tmp_path / "a" / "spool", SIZE)
-    assert not spool.ready
+    assert not spool.has_spare
     spool.reserve()
-    assert spool.ready
+    assert spool.has_spare
     names = segment_names(spool.directory)
     spool.reserve()
     assert segment_names(spool.directory) == names
@@ -48,7 +48,11 @@ def test_a_full_segment_is_followed_by_the_spare(spool):
     spool.append(BODY)
     assert [one.written for one in spool.segments] == [4_000, 1_000]
     assert spool.unmoved == 5_000
+    assert spool.ready, "three quarters are left"
+    spool.append(BODY)
     assert not spool.ready
+    spool.reserve()
+    assert spool.ready
 
 
 def test_on_a_full_disk_there_is_room_for_all_that_the_spare_holds(spool, monkeypatch):
