@@ -6,6 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from kproxy.cli.root import kproxy
+from kproxy.store.journal import JournalParams, open_journal
+from tests.fakes.receipts import NOON, attempt, charged, receipt
 
 
 @pytest.fixture
@@ -47,3 +49,33 @@ def test_another_tier(run):
     nobody = run("set-tier", "nobody", "team")
     assert (nobody.exit_code, nobody.stderr) == (1, "Error: there is no account 'nobody'\n")
     assert run("set-tier", "acme", "gold").exit_code == 2
+
+
+def test_a_bill_is_what_goes_beyond_the_tier(run, tmp_path):
+    config = tmp_path / "k.toml"
+    config.write_text("[tiers.team]\ntokens_per_month = 1_000_000\n")
+    acme = json.loads(run("create", "acme", "--tier", "team", "--json").stdout)["id"]
+    beta = json.loads(run("create", "beta", "--tier", "free", "--json").stdout)["id"]
+    journal = open_journal(tmp_path, JournalParams(segment=65_536))
+    for number, (account, tokens, spend, arrived) in enumerate(
+        (
+            (acme, 2_000_000, 0, NOON),
+            (acme, 1_500_000, 0, NOON),
+            (acme, 9_000_000, 0, NOON + 40 * 86_400),  # of another month
+            (beta, 0, 20_000_000, NOON - 90 * 86_400),  # credit is of all months
+        )
+    ):
+        one = receipt(number, attempt(), account_id=account, arrived=arrived)
+        journal.append(charged(one, tokens, spend))
+    journal._mover.move()
+    journal.close()
+    asked = ("bill", "--month", "2025-11", "--config", str(config))
+    assert [line.split() for line in run(*asked).stdout.splitlines()] == [
+        ["NAME", "TIER", "TOKENS", "OF", "OVERAGE_USD", "CREDIT_USED_USD"],
+        ["acme", "team", "3500000", "1000000", "1", "-"],
+        ["beta", "free", "0", "100000", "0", "0.02"],
+    ]
+    first = json.loads(run(*asked, "--json").stdout)["data"][0]
+    assert (first["charged_tokens"], first["overage_usd"]) == (3_500_000, 1)
+    assert first["credit_used_usd"] is None
+    assert run("bill", "--month", "November").exit_code == 2
