@@ -7,6 +7,7 @@ stream on top of a stream).
 """
 
 import errno
+import functools
 import math
 import os
 import socket
@@ -92,6 +93,7 @@ async def _connect(backend: httpcore.AsyncNetworkBackend, origin: Origin) -> soc
     return sock
 
 
+@functools.lru_cache(1_024)
 def _family_of(host: str) -> socket.AddressFamily | None:
     """What kind of address a host is; None: a name, or an address with a zone."""
     try:

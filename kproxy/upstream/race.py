@@ -136,8 +136,9 @@ class _Loop(Generic[Won]):
     async def _due(self, patience: float) -> AttemptSpec | None:
         """The attempt to start now; None when there is none left."""
         self._failed = trio.Event()
-        with trio.move_on_after(patience):
-            await self._failed.wait()
+        if patience > 0:  # in a race the next one need not see how this one begins
+            with trio.move_on_after(patience):
+                await self._failed.wait()
         while True:
             alone = not self._running
             step = self._next(alone) if len(self._running) < self._chain.plan.beside else None
