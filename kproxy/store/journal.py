@@ -256,8 +256,20 @@ def open_journal(directory: Path, params: JournalParams) -> Journal:
     """
     database = open_database(directory)
     try:
-        spool = open_spool(directory / SPOOL_DIRECTORY, params.segment)
+        spool = _open_spool(directory / SPOOL_DIRECTORY, database, params.segment)
     except StoreError:
         database.close()
         raise
     return Journal(spool, database, params)
+
+
+def _open_spool(directory: Path, database: Database, size: int) -> Spool:
+    try:
+        return open_spool(directory, size)
+    except StoreError as error:
+        # What dead processes have left may be what fills the disk; in the database it is smaller.
+        try:
+            Mover(Books(database), Spool(directory, (), size)).adopt()
+        except StoreError:
+            raise error from None
+        return open_spool(directory, size)

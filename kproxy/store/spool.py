@@ -39,9 +39,9 @@ class Spool:
 
     __slots__ = ("_order", "_segments", "_size", "_spare", "_use", "directory")
 
-    def __init__(self, directory: Path, first: Segment, size: int) -> None:
+    def __init__(self, directory: Path, segments: tuple[Segment, ...], size: int) -> None:
         self.directory = directory
-        self._segments: tuple[Segment, ...] = (first,)  # the last one is written to
+        self._segments = segments  # the last one is written to
         self._spare: Segment | None = None
         self._size = size
         self._order = threading.Lock()  # held while `_segments` changes: for no time
@@ -131,4 +131,4 @@ def open_spool(directory: Path, size: int) -> Spool:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"cannot use {directory}: {error.strerror}") from error
-    return Spool(directory, create_segment(directory, size), size)
+    return Spool(directory, (create_segment(directory, size),), size)

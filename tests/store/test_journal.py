@@ -4,6 +4,7 @@ import errno
 import threading
 from itertools import count
 
+import msgspec
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -13,6 +14,7 @@ from kproxy.store import segment as segment_module
 from kproxy.store.database import StoreError, open_database
 from kproxy.store.journal import JournalParams, open_journal
 from kproxy.store.segment import create_segment, segment_names
+from kproxy.store.spool import open_spool
 from tests.fakes.cancel import cancelled_at
 from tests.fakes.receipts import receipt
 
@@ -152,6 +154,25 @@ async def test_room_is_missed_before_it_is_needed(tmp_path, nursery, journal, mo
     await until(lambda: journal.statistics().moved == number + 1)
     assert rows(tmp_path) == list(range(number + 1))
     nursery.cancel_scope.cancel()
+
+
+def test_a_start_frees_the_room_that_dead_processes_hold(tmp_path, monkeypatch):
+    """Two segments left by a kill, on a disk that has no room for a third."""
+    left = open_spool(tmp_path / "spool", 8_192)
+    left.append(msgspec.json.encode(receipt(1)))
+    left.reserve()
+    left.close()
+    make = segment_module.os.posix_fallocate
+
+    def nearly_full(descriptor, start, size):
+        if len(segment_names(tmp_path / "spool")) > 1:  # this one is there already
+            no_room()
+        make(descriptor, start, size)
+
+    monkeypatch.setattr(segment_module.os, "posix_fallocate", nearly_full)
+    journal = open_journal(tmp_path, JournalParams(segment=8_192))
+    assert rows(tmp_path) == [1]
+    journal.close()
 
 
 async def test_while_a_spare_is_made_nobody_is_refused(nursery, journal, monkeypatch):
