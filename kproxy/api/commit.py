@@ -11,6 +11,7 @@ change are forwarded as the very object that the socket gave us, chunk framing i
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from msgspec import Raw
 
@@ -18,15 +19,22 @@ from kproxy.api.job import Job
 from kproxy.api.record import AttemptRecord
 from kproxy.dialect.flow import Flow, FlowState, Wanted
 from kproxy.dialect.transcript import Transcript
-from kproxy.downstream.exchange import Exchange
+from kproxy.downstream.exchange import Exchange, ExchangeState
 from kproxy.errors import Fault, FaultKind, Rejected
 from kproxy.routing.chain import Chain
 from kproxy.routing.plan import AttemptSpec
+from kproxy.transport.duplex import Broken
 from kproxy.upstream.attempt import Attempt
-from kproxy.wire.events import ProtocolError
+from kproxy.wire.events import Headers, ProtocolError
 from kproxy.wire.sse import EventReader
 
-__all__ = ["Committed", "Relay", "Streaming"]
+__all__ = ["STREAM_HEADERS", "Committed", "Relay", "Streaming"]
+
+STREAM_HEADERS: Headers = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),  # a reverse proxy in front must not gather our events
+]
 
 NO_STREAMS = frozenset({b"text/html", b"application/json"})
 """Media types that are surely no event stream. Providers are not strict about the right one."""
@@ -124,6 +132,15 @@ class Committed:
         """The open attempt."""
         return self.record.attempt
 
+    def opening(self, job: Job) -> bytes:
+        """What is to be sent now: the head where it has not left, and what has gathered."""
+        head, exchange = b"", job.exchange
+        if exchange.state is ExchangeState.WAITING:
+            head = exchange.start([*STREAM_HEADERS, *job.fields(self.attempt)])
+        first, self.first = self.first, b""
+        self.record.shown = True
+        return head + first
+
 
 class Streaming:
     """Makes the streamed attempts of one chain, see `upstream.race.Runner`.
@@ -169,6 +186,10 @@ class Streaming:
     def decided(self, won: Committed | None) -> None:
         """See `Runner`."""
         self._job.decide(None if won is None else won.record)
+        if won is not None:
+            # The caller need not wait until those who lost are gone.
+            with suppress(Broken):  # the hub tells the connection by itself
+                self._job.exchange.send_early(won.opening(self._job))
 
     def discard(self, won: Committed) -> None:
         """Another attempt was first, or the caller has left."""

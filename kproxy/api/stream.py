@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import msgspec
 import trio
 
-from kproxy.api.commit import Committed, Streaming
+from kproxy.api.commit import STREAM_HEADERS, Committed, Streaming
 from kproxy.api.job import Job
 from kproxy.dialect.flow import FlowState, splice
 from kproxy.dialect.transcript import Transcript, continued
@@ -28,15 +28,8 @@ from kproxy.routing.rescue import rescue_plan
 from kproxy.schema.receipt import Join
 from kproxy.transport.duplex import Broken, Expired
 from kproxy.upstream.race import carry_out
-from kproxy.wire.events import Headers
 
 __all__ = ["answer_stream"]
-
-STREAM_HEADERS: Headers = [
-    (b"content-type", b"text/event-stream"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),  # a reverse proxy in front must not gather our events
-]
 
 
 async def answer_stream(job: Job) -> None:
@@ -106,11 +99,7 @@ async def _carry(job: Job, won: Committed) -> bytes:
     """The head where it has not left, what has gathered, and then chunk by chunk; what is still due
     when the answer is whole. Raises Fault, Broken, Expired."""
     exchange = job.exchange
-    first = exchange.due()
-    if exchange.state is ExchangeState.WAITING:
-        first += exchange.start([*STREAM_HEADERS, *job.fields(won.attempt)])
-    first += won.first
-    won.record.shown = True
+    first = exchange.due() + won.opening(job)
     broken: Fault | None = None
     try:
         first += won.relay.adopt()

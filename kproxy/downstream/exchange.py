@@ -232,11 +232,16 @@ class Exchange:
         if self._due:
             return
         head = self.start(headers) if self.state is ExchangeState.WAITING else b""
-        data = head + self.frame(HEARTBEAT)
-        self._due = data[self.link.send_nowait(data) :]
+        self.send_early(head + self.frame(HEARTBEAT))
+
+    def send_early(self, data: bytes) -> None:
+        """Send bytes of a started stream without waiting, behind those that are `due`. Raises
+        Broken. What the kernel does not take is due next."""
+        data = self.due() + data
+        self._due = data[self.link.send_nowait(data) :] if data else b""
 
     def due(self) -> bytes:
-        """Bytes of a heartbeat that must go before anything else, once."""
+        """Bytes sent early, not yet taken, that must go before anything else; once."""
         due, self._due = self._due, b""
         return due
 

@@ -6,9 +6,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from kproxy.api.record import AttemptRecord
 from kproxy.outcome import Ending
 from kproxy.routing.plan import Timeouts
 from kproxy.schema.receipt import Receipt
+from tests.fakes.duplex import MemoryDuplex
 from tests.fakes.house import DEAR, House, model
 from tests.fakes.scripted import Act, Answer, ok
 from tests.fakes.streams import END, GOOD, HEAD, ONE, ROLE, TWO, event, listen, streamed
@@ -50,6 +52,42 @@ async def test_a_hedge_wins_and_the_loser_is_gone_at_that_instant(
         ("dear", 2, 3, Ending.COMPLETE),
     ]
     assert one.at_rest()
+
+
+async def test_the_caller_does_not_wait_until_the_losers_are_gone(
+    autojump_clock: MockClock, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = house(nursery, [SLOW], [QUICK])
+    talking = streamed(one, deaf=True, x_kairosroute=RACE)
+    had: list[int] = []
+    give_up = AttemptRecord.give_up
+
+    def watched(record: AttemptRecord) -> None:
+        had.append(talking.link.unread)
+        give_up(record)
+
+    monkeypatch.setattr(AttemptRecord, "give_up", watched)
+    await trio.sleep(0.6)
+    assert had == [talking.link.unread], "the head and the first words, and not twice"
+    assert had[0] > len(ONE)
+
+
+async def test_what_the_kernel_does_not_take_early_is_not_lost(
+    autojump_clock: MockClock, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = house(nursery, [SLOW], [QUICK])
+    send = MemoryDuplex.send_nowait
+    takes = iter([0, 10])
+
+    def little(link: MemoryDuplex, data: bytes) -> int:
+        if data.startswith(b"HTTP/1.1 200") and (most := next(takes, None)) is not None:
+            return send(link, data[:most]) if most else 0
+        return send(link, data)
+
+    monkeypatch.setattr(MemoryDuplex, "send_nowait", little)
+    answer = await listen(streamed(one, x_kairosroute=RACE))
+    assert (answer.text, answer.whole) == ("Onetwo", True)
+    assert next(takes, "both") == "both"
 
 
 async def test_what_the_loser_may_have_cost_is_part_of_the_cost(
