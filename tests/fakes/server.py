@@ -158,6 +158,8 @@ class Served:
             self.caller().close()
         except ConnectionRefusedError:
             return True
+        except ConnectionResetError:
+            pass  # it was in the listener's queue when that was closed: the next one tells
         return False
 
     def metrics(self) -> dict[str, float]:
