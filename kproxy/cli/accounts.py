@@ -1,7 +1,6 @@
 """`kproxy accounts`: make, show and change accounts (contract section 12)."""
 
 import os
-from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -112,16 +111,9 @@ def bill(*, month: float, config: Path | None, data_dir: Path | None, json: bool
         found = store.accounts()
     receipts = open_receipts(settings.data_dir)
     try:
-        lines = receipts.usage(0)
+        tokens, credit = receipts.charged(month_at(month))
     finally:
         receipts.close()
-    _, start, end = month_at(month)
-    tokens: Counter[str] = Counter()
-    credit: Counter[str] = Counter()
-    for place, counts in lines:
-        credit[place.account_id] += counts.charged_spend
-        if start <= place.start < end:
-            tokens[place.account_id] += counts.charged_tokens
     bills = []
     for account in found:
         tier = settings.tiers[account.tier]

@@ -5,7 +5,6 @@ the keys, so the journal outlives every handler.
 """
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -94,12 +93,7 @@ def _totals(receipts: Receipts) -> Callable[[Month], Iterable[Used]]:
     """What the ledger says that each account was charged, for counters that begin anew."""
 
     def totals(month: Month) -> Iterable[Used]:
-        tokens: Counter[str] = Counter()
-        spend: Counter[str] = Counter()
-        for place, counts in receipts.usage(0):
-            spend[place.account_id] += counts.charged_spend
-            if month.start <= place.start < month.end:
-                tokens[place.account_id] += counts.charged_tokens
+        tokens, spend = receipts.charged(month)
         return [Used(account, tokens[account], spend[account]) for account in spend]
 
     return totals

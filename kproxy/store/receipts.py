@@ -11,6 +11,7 @@ Everything here blocks: it is for commands and worker threads.
 
 import math
 import os
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ from kproxy.ledger.rollup import DAY, MINUTE, Counts, Place, Rollup
 from kproxy.schema.receipt import Receipt
 from kproxy.store.books import known
 from kproxy.store.database import FILE_NAME, Database, Row, StoreError, open_database
+from kproxy.store.month import Month
 from kproxy.store.segment import read_batch, segment_names
 from kproxy.store.spool import SPOOL_DIRECTORY
 
@@ -86,6 +88,17 @@ class Receipts:
         `since` is Unix seconds, the first of a minute. `start` of each place is its day's.
         """
         return self._again(lambda: self._usage(since, account_id))
+
+    def charged(self, month: Month) -> tuple[Counter[str], Counter[str]]:
+        """By account: the month's charged tokens, and the nano-dollars charged to trial credit in
+        all months."""
+        tokens: Counter[str] = Counter()
+        spend: Counter[str] = Counter()
+        for place, counts in self.usage(0):
+            spend[place.account_id] += counts.charged_spend
+            if month.start <= place.start < month.end:
+                tokens[place.account_id] += counts.charged_tokens
+        return tokens, spend
 
     def _page(self, account_id: str, limit: int, after: Receipt | None) -> Page:
         bound = (math.inf, "") if after is None else _place(after)
