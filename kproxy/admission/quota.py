@@ -113,8 +113,7 @@ def admit(tier: Tier, taken: Amount, asked: Amount, reset_ns: int) -> Standing |
     """
     limit = tier.tokens_per_month
     after = taken.tokens + asked.tokens
-    hard = tier.overage_price is None or tier.hard_cap
-    if limit is not None and hard and asked.tokens and after > limit:
+    if limit is not None and tier.ends_hard and asked.tokens and after > limit:
         left = max(0, limit - taken.tokens)
         raise _rejected(
             f"You exceeded your current quota: this request may use {asked.tokens} tokens, and "

@@ -44,6 +44,11 @@ class Tier:
             rate = rate_params(self.requests_per_minute, self.burst)
         object.__setattr__(self, "rate", rate)  # frozen for everybody else
 
+    @property
+    def ends_hard(self) -> bool:
+        """Whether the month's tokens end in a refusal; else further ones are sold."""
+        return self.overage_price is None or self.hard_cap
+
 
 def _table(*tiers: Tier) -> Mapping[str, Tier]:
     return MappingProxyType({tier.name: tier for tier in tiers})

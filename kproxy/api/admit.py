@@ -70,7 +70,7 @@ def reserve(service: Service, passed: Passed, prompt_tokens: int, plan: Plan) ->
     """Hold back what the request may use, and the plan without the attempts that do not fit.
 
     Raises Rejected: 429 `insufficient_quota` where none fits, 503 where there is no room for its
-    receipt. Of attempts that run one after the other only one is charged, see `Job.charged`; so
+    receipt. Of attempts that run one after the other only one is charged, see `api/job.py`; so
     what is held is the most of those that may run at one time, among the first that may be made.
     """
     if not service.journal.healthy:
@@ -79,9 +79,10 @@ def reserve(service: Service, passed: Passed, prompt_tokens: int, plan: Plan) ->
     fitting = list(plan.attempts)
     while True:
         amounts = [_may_use(passed, prompt_tokens, spec) for spec in fitting[: plan.most]]
+        at_once = min(plan.beside, len(amounts))
         asked = Amount(
-            plan.beside * max(one.tokens for one in amounts),
-            plan.beside * max(one.spend for one in amounts),
+            at_once * max(one.tokens for one in amounts),
+            at_once * max(one.spend for one in amounts),
         )
         try:
             held = service.limits.reserve(caller.account.id, caller.tier, asked, passed.arrived)
@@ -103,7 +104,7 @@ def _may_use(passed: Passed, prompt_tokens: int, spec: AttemptSpec) -> Amount:
     caller, tier = passed.caller, passed.caller.tier
     output = passed.call.request.most_output
     if output is None:
-        hard_end = tier.trial_credit is not None or tier.overage_price is None
+        hard_end = tier.trial_credit is not None or tier.ends_hard
         most = min(spec.model.max_output_tokens or LONG_OUTPUT, LONG_OUTPUT)
         output = (most if hard_end else TYPICAL_OUTPUT) * (passed.call.request.n or 1)
     cost = estimate_cost(spec.model.price, prompt_tokens, output) or 0

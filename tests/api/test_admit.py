@@ -1,5 +1,6 @@
 """Admission of whole requests: rates, quotas, guardrails, own keys, and what is charged."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -220,6 +221,17 @@ async def test_of_attempts_at_one_time_each_is_reserved(
     assert asked.tokens % 2 == 0
 
 
+async def test_an_attempt_that_is_left_alone_in_a_race_is_reserved_once(
+    autojump_clock: MockClock, house: Make, counters: Counters
+) -> None:
+    spent = Amount(0, TIERS["free"].trial_credit - 40_000)
+    counters.reserve("acct_1", TIERS["free"], spent, NOW).settle(spent)
+    one = house(record("free")).policy(strategy="race", beside=2)
+    answer = await one.ask(max_tokens=10)
+    assert answer.status == 200, "there is room for one attempt of 30,000, not for two"
+    assert one.receipts[0].decision.fallback_chain == ("cheap/m",)
+
+
 async def test_where_the_budget_ends_hard_an_unlimited_answer_may_be_long(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
@@ -227,6 +239,16 @@ async def test_where_the_budget_ends_hard_an_unlimited_answer_may_be_long(
     await one.ask(model="cheap/m")
     (asked,) = one.limits.asked
     assert asked.spend > 2_000 * 4_096
+
+
+async def test_a_hard_cap_is_a_hard_end(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    one = House(nursery, scripts={"cheap": [[SAYS]]}, record=record("team"))
+    capped = dataclasses.replace(TIERS["team"], hard_cap=True)
+    one.service = dataclasses.replace(one.service, tiers={"team": capped})
+    one.policy()
+    await one.ask(model="cheap/m")
+    (asked,) = one.limits.asked
+    assert asked.tokens > 4_096
 
 
 async def test_attempts_that_the_credit_cannot_pay_are_left_out(
