@@ -13,7 +13,6 @@ import random  # noqa: TID251 - each command brings its seed
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from kproxy.admission.quota import Amount
@@ -72,18 +71,18 @@ def take(counters, per_minute, burst, times):
     return [counters.take("a", rate, now).allowed for now in times]
 
 
-def hammer(counters, per_minute, burst, for_ns):
-    """Requests without a pause for so long, and on to the first refusal: how many, and when.
+def exhaust(counters, per_minute, burst, times):
+    """At each of the given moments requests without a pause, on to a refusal: how many were let in.
 
-    The last figure is how many of them went on without a lock.
+    The second figure is how many of them went on without a lock. Nobody leaves a moment before the
+    rate is used up, so workers that come late or are stopped change nothing in the sum.
     """
     rate = rate_params(per_minute, burst)
-    first = now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     accepted = 0
-    while (verdict := counters.take("a", rate, now)).allowed or now < first + for_ns:
-        accepted += verdict.allowed
-        now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-    return accepted, first, now, counters.unlocked
+    for now in times:
+        while counters.take("a", rate, now).allowed:
+            accepted += 1
+    return accepted, counters.unlocked
 
 
 def spend(counters, limit, calls, seed):
@@ -167,7 +166,7 @@ def _churn(counters: Counters, writer, chance):
 
 def _main():
     directory = sys.argv[1]
-    commands = {"take": take, "hammer": hammer, "spend": spend, "contend": contend}
+    commands = {"take": take, "exhaust": exhaust, "spend": spend, "contend": contend}
     counters = None
     print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
