@@ -41,6 +41,13 @@ class Provider:
         """The answer to one more request."""
         self._scripts.put(script)
 
+    def forget(self) -> None:
+        """Drop the answers that nobody has asked for, and what was asked."""
+        for left in (self._scripts, self.asked):
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    left.get_nowait()
+
     def serve(self) -> None:
         """Answer until the listener is closed."""
         with contextlib.suppress(OSError):
