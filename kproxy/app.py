@@ -37,7 +37,9 @@ from kproxy.dialect.openai import OpenAI
 from kproxy.downstream.date import DateField
 from kproxy.downstream.listener import Listener
 from kproxy.errors import KproxyError
+from kproxy.routing.appraise import Appraiser
 from kproxy.routing.budget import Budget
+from kproxy.routing.conversation import Conversations
 from kproxy.routing.live import Routes
 from kproxy.sim.serve import serve as serve_sim
 from kproxy.store.counters import Counters
@@ -196,6 +198,8 @@ def build_service(config: Config, parts: Parts) -> Service:
         boot_ns=partial(time.clock_gettime_ns, time.CLOCK_BOOTTIME),
         ready=lambda: not parts.draining.is_set(),
         policy=attempt_policy(config),
+        appraise=Appraiser(config.router, catalog.models),
+        conversations=Conversations(),
         routes=Routes((model.key for model in catalog.models), health_params(config)),
         hedges=Budget(hedge_budget(config)),
         repeats=Budget(repeat_budget(config)),

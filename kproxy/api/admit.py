@@ -16,7 +16,6 @@ from kproxy.admission.standing import limit_fields
 from kproxy.api.service import Held, Service
 from kproxy.errors import Rejected
 from kproxy.routing.constraints import KeyConstraints
-from kproxy.routing.estimate import DEFAULT_OUTPUT_TOKENS as TYPICAL_OUTPUT
 from kproxy.routing.estimate import estimate_cost
 from kproxy.routing.plan import AttemptSpec, Plan
 from kproxy.schema.chat import ChatCall
@@ -106,7 +105,7 @@ def _may_use(passed: Passed, prompt_tokens: int, spec: AttemptSpec) -> Amount:
     if output is None:
         hard_end = tier.trial_credit is not None or tier.ends_hard
         most = min(spec.model.max_output_tokens or LONG_OUTPUT, LONG_OUTPUT)
-        output = (most if hard_end else TYPICAL_OUTPUT) * (passed.call.request.n or 1)
+        output = most * (passed.call.request.n or 1) if hard_end else spec.output_tokens
     cost = estimate_cost(spec.model.price, prompt_tokens, output) or 0
     managed = spec.model.provider not in caller.provider_keys
     return counted(tier, prompt_tokens + output, cost, managed=managed)

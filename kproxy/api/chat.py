@@ -18,6 +18,8 @@ from kproxy.api.stream import answer_stream
 from kproxy.api.whole import answer_whole
 from kproxy.downstream.exchange import Exchange
 from kproxy.guard.validate import validate
+from kproxy.routing.candidates import is_auto
+from kproxy.routing.conversation import turn_of
 from kproxy.routing.estimate import estimate_prompt_tokens
 from kproxy.routing.planner import plan
 from kproxy.schema.chat import decode_chat
@@ -53,15 +55,20 @@ async def _carry_out(
     service: Service, exchange: Exchange, passed: Passed, keep: Keep | None = None
 ) -> None:
     """Plan, reserve, dispatch, answer. Raises what the caller is told."""
-    caller, call = passed.caller, passed.call
+    call, key, now = passed.call, key_constraints(passed.caller), trio.current_time()
     prompt_tokens = estimate_prompt_tokens(call.prompt)
+    free = is_auto(call.request.model)
+    turn = turn_of(call, passed.caller.account.id) if free else None
+    judged = free or key.min_quality is not None or service.policy.routing.floors
     decision = plan(
         call.request,
         prompt_tokens,
         service.catalog,
         service.policy,
-        service.routes.snapshot(trio.current_time()),
-        key_constraints(caller),
+        service.routes.snapshot(now),
+        key,
+        service.appraise(call.request) if judged else None,
+        None if turn is None else service.conversations.route(turn, now),
     )
     held, decision = reserve(service, passed, prompt_tokens, decision)
     admitted = Admitted(passed, prompt_tokens, held, keep)
@@ -70,3 +77,5 @@ async def _carry_out(
             await answer_stream(job)
         else:
             await answer_whole(job)
+    if turn is not None:
+        service.conversations.answered(turn, job.answered_by, trio.current_time())

@@ -25,10 +25,10 @@ from kproxy.ledger.receipt import attempts_json
 from kproxy.ledger.settle import Settlement, extension_json, savings, total_cost, total_usage
 from kproxy.outcome import AttemptOutcome, Ending, Usage
 from kproxy.routing.budget import affordable
+from kproxy.routing.candidates import is_auto
 from kproxy.routing.chain import Chain
 from kproxy.routing.explain import explain_json
 from kproxy.routing.plan import AttemptSpec, Plan
-from kproxy.routing.planner import POLICY_VERSION, is_auto
 from kproxy.schema.receipt import Decision, Execution, Join, Receipt
 from kproxy.store.database import StoreError
 from kproxy.upstream.attempt import Attempt, Timing
@@ -164,6 +164,11 @@ class Job:
             self._parts.append(outcome)
 
     @property
+    def answered_by(self) -> str:
+        """The `provider/id` whose words were the last of the answer; one attempt has ended."""
+        return f"{self.outcomes[-1].provider}/{self.outcomes[-1].model}"
+
+    @property
     def shown(self) -> Usage:
         """What the parts of the answer that the caller was shown have used."""
         return total_usage([part.usage for part in self._parts if part.usage is not None])
@@ -285,7 +290,7 @@ class Job:
             arrived=self._admitted.passed.arrived,
             asked=self.call.request.model,
             stream=bool(self.call.request.stream),
-            classification=None,
+            classification=plan.classification,
             candidates=plan.candidates,
             decision=Decision(
                 model_id=chosen.id,
@@ -305,7 +310,7 @@ class Job:
                 charged_tokens=charged.tokens,
                 charged_spend=charged.spend,
             ),
-            policy_version=POLICY_VERSION,
+            policy_version=plan.policy_version,
         )
 
     def _server_timing(self, attempt: Attempt) -> bytes:

@@ -16,9 +16,12 @@ from kproxy.admission.tiers import Tier
 from kproxy.api.idempotency import Once
 from kproxy.catalog.load import Catalog, Price
 from kproxy.downstream.exchange import Exchange
+from kproxy.routing.appraise import Appraisal
 from kproxy.routing.budget import Budget
+from kproxy.routing.conversation import Conversations
 from kproxy.routing.live import Routes
 from kproxy.routing.plan import AttemptPolicy
+from kproxy.schema.chat import ChatRequest
 from kproxy.schema.jsonlimits import JsonLimits
 from kproxy.schema.receipt import Receipt
 from kproxy.store.desk import KeyDesk
@@ -86,10 +89,10 @@ class Limits(Protocol):
 class Service:
     """`unix_now` is the wall clock in seconds; `ready` says whether new work is welcome.
 
-    `boot_ns` is a clock that nobody can set, in nanoseconds. `heartbeat` is in seconds;
-    `reference` is what savings are measured against. `overloaded` says that there is no room for
-    attempts that need not be. Without `lookup` no key is needed (`auth = "none"`); without `desk`
-    none can be managed.
+    `appraise` is the learned router, see `routing/appraise.py`. `boot_ns` is a clock that nobody
+    can set, in nanoseconds. `heartbeat` is in seconds; `reference` is what savings are measured
+    against. `overloaded` says that there is no room for attempts that need not be. Without
+    `lookup` no key is needed (`auth = "none"`); without `desk` none can be managed.
     """
 
     catalog: Catalog
@@ -101,6 +104,8 @@ class Service:
     boot_ns: Callable[[], int]
     ready: Callable[[], bool]
     policy: AttemptPolicy
+    appraise: Callable[[ChatRequest], Appraisal | None]
+    conversations: Conversations
     routes: Routes
     hedges: Budget
     repeats: Budget

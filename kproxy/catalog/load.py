@@ -136,11 +136,11 @@ class Model:
     timeouts: RouteTimeouts = RouteTimeouts()
     price_date: str | None = None  # a day on which the price held, ISO 8601
     prefill: bool = False  # continues the assistant message that the request ends with
+    quality: tuple[float, ...] = ()  # 0 to 1 for each category of `routing/table.py`; (): unknown
+    key: str = field(init=False, default="")  # `provider/id`, the spelling that pins both
 
-    @property
-    def key(self) -> str:
-        """`provider/id`, the spelling that pins both."""
-        return f"{self.provider}/{self.id}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", f"{self.provider}/{self.id}")
 
 
 @dataclass(frozen=True, slots=True)

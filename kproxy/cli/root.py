@@ -21,6 +21,7 @@ _MODULES = MappingProxyType(
         "keys": "kproxy.cli.keys",
         "accounts": "kproxy.cli.accounts",
         "check": "kproxy.cli.check",
+        "explain": "kproxy.cli.explain",
         "usage": "kproxy.cli.usage",
         "router": "kproxy.cli.router",
     }

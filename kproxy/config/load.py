@@ -7,6 +7,7 @@ section 12). The first thing that is wrong is raised as a ConfigError of one lin
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +26,7 @@ from kproxy.config.model import (
     Limits,
     ModelConfig,
     ProviderConfig,
+    RoutingConfig,
     SimConfig,
     TierConfig,
     Timeouts,
@@ -32,6 +34,9 @@ from kproxy.config.model import (
 from kproxy.config.providers import complete, from_environment, simulated
 from kproxy.config.references import References
 from kproxy.config.tiers import build_tiers, change_tier
+from kproxy.routing.artefact import ArtefactError
+from kproxy.routing.router import Router
+from kproxy.routing.router import load as load_router
 from kproxy.sim.params import SimParams
 from kproxy.store.vault import parse_seal_key
 
@@ -69,6 +74,8 @@ class Config:
     limits: Limits
     timeouts: Timeouts
     attempts: Attempts
+    routing: RoutingConfig
+    router: Router  # the packaged one, or the operator's own
     half_close: bool  # answer a caller that has ended its sending side
     drain_timeout: float  # seconds
     strict_ledger: bool  # a receipt is on the disk before its answer ends
@@ -100,6 +107,8 @@ def load(overrides: Overrides, environ: Mapping[str, str]) -> Config:
             limits=file.limits,
             timeouts=_bounded(file.timeouts),
             attempts=file.attempts,
+            routing=file.routing,
+            router=_router(environ, document, file.routing.artefact),
             half_close=file.half_close,
             drain_timeout=file.drain_timeout,
             strict_ledger=file.ledger == "strict",
@@ -149,7 +158,7 @@ def _convert(tree: object, kind: type[T], steps: Steps) -> T:
     try:
         return msgspec.convert(tree, kind, dec_hook=_decode)
     except msgspec.ValidationError as error:
-        reason, _, place = str(error).partition(" - at `$")
+        reason, _, place = str(error).replace(" - at `key` in `$", " - at `$").partition(" - at `$")
         for key, position in _STEP.findall(place.removesuffix("`")):
             steps = (*steps, key or int(position))
         unknown = _UNKNOWN.fullmatch(reason)
@@ -303,6 +312,18 @@ def _catalog(environ: Mapping[str, str], document: Document, named: str | None) 
         raise PlacedError(("catalog", "file"), reason) from error
     except ValueError as error:
         raise PlacedError(("catalog", "file"), str(error)) from error
+
+
+def _router(environ: Mapping[str, str], document: Document, named: str | None) -> Router:
+    if named is None:
+        return load_router((files("kproxy.routing") / "router.bin").read_bytes())
+    try:
+        return load_router(_beside(document, environ, named).read_bytes())
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror or error}"
+        raise PlacedError(("routing", "artefact"), reason) from error
+    except ArtefactError as error:
+        raise PlacedError(("routing", "artefact"), str(error)) from error
 
 
 def _beside(document: Document, environ: Mapping[str, str], named: str) -> Path:

@@ -5,12 +5,15 @@ are bytes and times are seconds, as plain numbers. The values of [limits] and of
 half of [timeouts] are those of reliability.md section 4.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
 from kproxy.admission.keys import Secret
+from kproxy.routing.dial import Dial
+from kproxy.routing.table import People
 from kproxy.sim.params import SimParams
 
 __all__ = [
@@ -23,6 +26,7 @@ __all__ = [
     "PriceConfig",
     "ProviderConfig",
     "RouteTimeoutsConfig",
+    "RoutingConfig",
     "SimConfig",
     "TierConfig",
     "Timeouts",
@@ -104,6 +108,16 @@ class CatalogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """`[catalog]`: what the operator's rows come on top of."""
 
     file: str | None = None  # in the form of `kproxy/catalog/models.json`; None: that one
+
+
+class RoutingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[routing]`: how `auto` chooses (contract section 5)."""
+
+    # How much of the best model's quality is kept on the mean; `routing/dial.py` has the shares.
+    dial: Dial = "balanced"
+    artefact: str | None = None  # what `kproxy router train` wrote; None: the packaged one
+    # The least expected quality by category; a model below it does not answer such a prompt.
+    floors: Mapping[People, Annotated[float, Meta(ge=0, le=1)]] = {}
 
 
 class TierConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -221,4 +235,5 @@ class FileConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     attempts: Attempts = Attempts()
+    routing: RoutingConfig = RoutingConfig()
     sim: SimConfig = SimConfig()

@@ -12,7 +12,7 @@ from kproxy.downstream.listener import ListenerParams
 from kproxy.routing.budget import BudgetParams
 from kproxy.routing.health import BreakerParams
 from kproxy.routing.live import HealthParams
-from kproxy.routing.plan import AttemptPolicy, Timeouts
+from kproxy.routing.plan import AttemptPolicy, RoutingPolicy, Timeouts
 from kproxy.schema.jsonlimits import JsonLimits
 from kproxy.transport.accept import AcceptLimits
 from kproxy.wire.limits import H1Limits
@@ -38,6 +38,7 @@ def attempt_policy(config: Config) -> AttemptPolicy:
         rescue=attempts.rescue,
         hedge_floor=attempts.hedge_floor_ms / 1000,
         hedge_samples=attempts.hedge_samples,
+        routing=RoutingPolicy(config.routing.dial, config.routing.floors),
     )
 
 

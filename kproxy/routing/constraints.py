@@ -20,11 +20,13 @@ __all__ = [
     "COST_CAP",
     "COST_CAPS",
     "KEY_COST_CAP",
+    "Expected",
     "KeyConstraints",
     "Violation",
     "named",
     "usd_cap",
     "violations",
+    "with_floor",
 ]
 
 COST_CAP = "x_kairosroute.max_cost_usd"
@@ -37,7 +39,8 @@ class KeyConstraints(msgspec.Struct, frozen=True):
 
     `max_cost` is nano-dollars. `locked` are providers whose own key is stored and cannot be opened:
     the operator's instead would be unasked for. `on_credit`: use of the operator's keys is paid
-    from a credit, so it must have a price; `own` are the providers at which it is not.
+    from a credit, so it must have a price; `own` are the providers at which it is not. `floor` is
+    the operator's least quality for this kind of prompt, `min_quality` the key's.
     """
 
     max_cost: int | None = None
@@ -47,9 +50,27 @@ class KeyConstraints(msgspec.Struct, frozen=True):
     locked: frozenset[str] = frozenset()
     on_credit: bool = False
     own: frozenset[str] = frozenset()
+    floor: float | None = None
+
+
+class Expected(NamedTuple):
+    """What is to be expected of a model on one request: nano-dollars (None: the price is not
+    known), tokens of the answer, and quality, 0 to 1 (None: nobody has said)."""
+
+    cost: int | None
+    output_tokens: int
+    quality: float | None
 
 
 ANYTHING = KeyConstraints()
+
+
+def with_floor(key: KeyConstraints, floor: float | None) -> KeyConstraints:
+    """The same with the operator's floor for the request's category; a key's own one is instead of
+    it (contract section 5)."""
+    if floor is None or key.min_quality is not None:
+        return key
+    return msgspec.structs.replace(key, floor=floor)
 
 
 class Violation(NamedTuple):
@@ -64,7 +85,7 @@ def violations(
     model: Model,
     catalog: Catalog,
     prompt_tokens: int,
-    est_cost: int | None,
+    expected: Expected,
     key: KeyConstraints = ANYTHING,
 ) -> tuple[Violation, ...]:
     """Everything that stands against this model, the first reason first.
@@ -84,11 +105,11 @@ def violations(
     if request.x_kairosroute is not None:
         found += _membership(request, model)
     if key is not ANYTHING:
-        found += _guardrails(key, model, est_cost)
+        found += _guardrails(key, model, expected)
     if request.x_kairosroute is not None:
-        found += _cost(COST_CAP, _cap(request), est_cost)
+        found += _cost(COST_CAP, _cap(request), expected.cost)
     if key.max_cost is not None:
-        found += _cost(KEY_COST_CAP, key.max_cost, est_cost)
+        found += _cost(KEY_COST_CAP, key.max_cost, expected.cost)
     return tuple(found)
 
 
@@ -144,7 +165,7 @@ def _membership(request: ChatRequest, model: Model) -> Iterator[Violation]:
         yield Violation("x_kairosroute.models", "the model is not in the request's list")
 
 
-def _guardrails(key: KeyConstraints, model: Model, est_cost: int | None) -> Iterator[Violation]:
+def _guardrails(key: KeyConstraints, model: Model, expected: Expected) -> Iterator[Violation]:
     slug = model.provider
     if key.allowed and slug not in key.allowed:
         yield Violation("allowedProviders", "the key does not allow this provider")
@@ -152,10 +173,19 @@ def _guardrails(key: KeyConstraints, model: Model, est_cost: int | None) -> Iter
         yield Violation("excludedProviders", "the key excludes this provider")
     if slug in key.locked:
         yield Violation("providerKeys", "the key's own key for this provider cannot be opened")
-    if key.min_quality is not None:
-        yield Violation("minQualityThreshold", "the model's quality is not known")
-    if key.on_credit and slug not in key.own and est_cost is None:
+    yield from _quality("minQualityThreshold", key.min_quality, expected.quality)
+    yield from _quality("quality", key.floor, expected.quality)
+    if key.on_credit and slug not in key.own and expected.cost is None:
         yield Violation("price", "the price is not known, and the account pays from a credit")
+
+
+def _quality(name: str, least: float | None, quality: float | None) -> Iterator[Violation]:
+    if least is None:
+        return
+    if quality is None:
+        yield Violation(name, "the model's quality is not known")
+    elif quality < least:
+        yield Violation(name, f"the expected quality of {quality:.3f} is below {least:g}")
 
 
 def _cap(request: ChatRequest) -> int | None:

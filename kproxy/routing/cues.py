@@ -22,7 +22,7 @@ DEFAULT_CUES: tuple[tuple[People, tuple[str, ...]], ...] = (
     ("code", ("```", "python", "javascript", "sql", "regex", "def ", "implement", "unit test")),
     ("creative", ("write a poem", "write a story", "short story", "haiku", "lyrics", "slogan")),
     ("reasoning", ("prove that", "solve", "calculate", "how many", "step by step")),
-    ("analysis", ("compare", "analyze", "analyse", "evaluate", "explain why", "pros and cons")),
+    ("analysis", ("compare", "analy", "evaluate", "explain", "describe", "pros and cons")),
 )
 
 

@@ -17,12 +17,15 @@ import msgspec
 
 from kproxy.routing.table import People, Rate
 
-__all__ = ["DIALS", "Dial", "Judgement", "choose", "rate_at"]
+__all__ = ["DIALS", "Dial", "Judgement", "choose", "rate_at", "worths"]
 
 Dial = Literal["cheap", "balanced", "best"]
 
 DIALS: tuple[tuple[Dial, float], ...] = (("cheap", 0.95), ("balanced", 0.98), ("best", 1.0))
 """Each name's floor: the share of the best single model's quality that is kept on the mean."""
+
+
+_DEARER = 10.0  # more than a whole quality and the dearest rate together
 
 
 class Judgement(msgspec.Struct, frozen=True):
@@ -47,28 +50,42 @@ class Judgement(msgspec.Struct, frozen=True):
 def choose(
     judgement: Judgement, costs: Sequence[float | None], dial: Dial | float = "balanced"
 ) -> int:
-    """The number of the model to call, among at least one.
+    """The number of the model to call, among at least one: the first in worth, then in price.
 
     `costs` are expected costs in any unit, None where the price is not known: such a model is
     chosen only when it is the best on the whole. Raises ValueError when costs and models differ
     in number.
     """
+    found = worths(judgement, costs, dial)
+    price = [math.inf if cost is None else cost for cost in costs]
+    return max(range(len(price)), key=lambda one: (found[one], -price[one]))
+
+
+def worths(
+    judgement: Judgement, costs: Sequence[float | None], dial: Dial | float = "balanced"
+) -> tuple[float, ...]:
+    """What each model is worth for this prompt, by the rules above; see `choose`.
+
+    Those dearer than the best on the whole come after all others, the better first.
+    """
     if len(costs) != len(judgement.quality) or not costs:
         raise ValueError("not one cost for each model")
     price = [math.inf if cost is None else cost for cost in costs]
-    numbers = range(len(price))
-    best = max(numbers, key=lambda one: (judgement.standing[one], -price[one]))
-    if judgement.novel or price[best] == 0:
-        return best
+    standing, quality = judgement.standing, judgement.quality
+    best = max(range(len(price)), key=lambda one: (standing[one], -price[one]))
+    whole = price[best]
+    if judgement.novel or whole == 0:
+        return tuple(0.0 if one == best else level - 2 for one, level in enumerate(standing))
     floor = dict(DIALS)[dial] if isinstance(dial, str) else dial
-    rate = rate_at(judgement.rates, floor) * (1 - judgement.novelty)
-    top, whole = judgement.quality[best], price[best]
+    rate, top = rate_at(judgement.rates, floor) * (1 - judgement.novelty), quality[best]
 
-    def worth(one: int) -> tuple[float, float]:
-        share = 1.0 if price[one] == whole else price[one] / whole if whole < math.inf else 0.0
-        return min(0.0, judgement.quality[one] - top) - rate * share, -price[one]
+    def worth(level: float, cost: float) -> float:
+        if cost > whole:
+            return level - _DEARER
+        share = 1.0 if cost == whole else cost / whole if whole < math.inf else 0.0
+        return min(0.0, level - top) - rate * share
 
-    return max((one for one in numbers if price[one] <= whole), key=worth)
+    return tuple(map(worth, quality, price))
 
 
 def rate_at(rates: tuple[Rate, ...], floor: float) -> float:

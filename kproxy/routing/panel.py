@@ -8,8 +8,13 @@ regression per model, makes twelve noisy numbers, and the noise decides which is
 Our way: evidence for each category (`router.py`) becomes weights over the categories that the
 model's pool has been measured in, and a model's quality is the mean of its cells under these
 weights. Models of one pool share their weights, so their differences are differences of the table
-and not of noise. A model that has only a declared row gets a mean over the six categories for
-people, so it needs no training.
+and not of noise.
+
+A model that was never measured enters by one row: what its owner declares for the six categories
+for people. Not all prompts of such a category are equally hard, and between hard ones models differ
+more. So the row is the model's ability, each category of the table has an easiness that the
+measured models have shown, and the two add up as log-odds (Rasch's model): on arithmetic for
+children a small model loses little, on competition problems much. It needs no training.
 
 The measure of novelty is the best evidence among a pool's own categories: a question of general
 knowledge is novel to models measured on arithmetic, however well another pool knows it. What is
@@ -30,6 +35,8 @@ __all__ = ["ModelRow", "Panel"]
 
 _UNKNOWN_QUALITY = 0.5
 _UNKNOWN_TOKENS = 256.0  # as estimate.DEFAULT_OUTPUT_TOKENS
+_SURE = 0.98  # a cell of 0 or 1 has no log-odds, and so many prompts do not show one
+_LEAST_WEIGHT = 0.002  # of a category; all that have less change no quality by more than 0.03
 _STEEP = 4  # a little doubt moves nothing: with 1 the known prompts are drawn as well
 _OPENING_CUE = 0.7  # share of the mass that a cue in the first sentence takes
 
@@ -56,17 +63,21 @@ class ModelRow(msgspec.Struct, frozen=True):
 
 
 class _Member(msgspec.Struct, frozen=True):
-    """One model of a group: cells in the group's order of categories, and its plain means."""
+    """One model of a group: cells in the group's order of categories, and its plain means.
+
+    `row` is what was declared for the six categories; empty where the model was measured.
+    """
 
     place: int
     quality: tuple[float, ...]
     tokens: tuple[float, ...]
     standing: float
     middle: float
+    row: tuple[float, ...] = ()
 
 
 class _Group(msgspec.Struct, frozen=True):
-    """Models with the same known categories: numbers of these, or the six when `places` is None."""
+    """Models with the same known categories: numbers of these, or all when `places` is None."""
 
     places: tuple[int, ...] | None
     members: tuple[_Member, ...]
@@ -97,21 +108,24 @@ class Panel:
         quality, tokens = [0.0] * self._size, [0.0] * self._size
         prior = [one + bias for one, bias in zip(evidence, self._bias, strict=True)]
         general = self._doubt(max(evidence))
-        people = self._mass(_soften(prior, table.sharpness), general, cue)
+        weights = _soften(prior, table.sharpness)
+        learned, mass = self._shares(general, cue)
         worst = 0.0
         for group in self._groups:
             if group.places is None:
                 doubt = min(general, 0.5 * table.novelty.limit) if cue else general
-                weights: Sequence[float] = people
+                self._declare(group, [learned * one for one in weights], mass, (quality, tokens))
             else:
                 doubt = self._doubt(max([evidence[place] for place in group.places]))
-                weights = _soften([prior[place] for place in group.places], table.sharpness)
+                known = _soften([prior[place] for place in group.places], table.sharpness)
+                for one in group.members:
+                    quality[one.place] = sum(map(mul, known, one.quality))
+                    tokens[one.place] = sum(map(mul, known, one.tokens))
             worst = max(worst, doubt)
             drawn = table.novelty.trust * doubt**_STEEP
-            for member in group.members:
-                likely = sum(map(mul, weights, member.quality))
-                quality[member.place] = (1 - drawn) * likely + drawn * member.middle
-                tokens[member.place] = sum(map(mul, weights, member.tokens))
+            for one in group.members:
+                quality[one.place] += drawn * (one.middle - quality[one.place])
+        people = self._mass(weights, learned, mass)
         best = max(range(len(PEOPLE)), key=people.__getitem__)
         return Judgement(
             category=PEOPLE[best],
@@ -130,16 +144,47 @@ class Panel:
         novelty = self._table.novelty
         return _sigmoid(novelty.offset - novelty.slope * evidence)
 
-    def _mass(self, weights: Sequence[float], doubt: float, cue: Cue | None) -> list[float]:
-        """Weights over the six categories: learned, cued, and the rest over all alike."""
+    def _declare(
+        self,
+        group: _Group,
+        weights: Sequence[float],
+        mass: Sequence[float],
+        found: tuple[list[float], list[float]],
+    ) -> None:
+        """Declared models: their cells by the weights of the table's categories, and their rows by
+        the mass of the six that no word has spoken for."""
+        quality, tokens = found
+        places = [place for place, one in enumerate(weights) if one > _LEAST_WEIGHT] or [0]
+        said = [weights[place] for place in places]
+        total = sum(said) + sum(mass)
+        lengths: tuple[float, ...] = ()
+        length = 0.0
+        for one in group.members:
+            cells = [one.quality[place] for place in places]
+            likely = sum(map(mul, said, cells)) + sum(map(mul, mass, one.row))
+            quality[one.place] = likely / total
+            if one.tokens is not lengths:  # most share the table's own
+                lengths = one.tokens
+                length = sum(map(mul, said, [lengths[place] for place in places]))
+                length += sum(map(mul, mass, lengths[len(weights) :]))
+            tokens[one.place] = length / total
+
+    def _shares(self, doubt: float, cue: Cue | None) -> tuple[float, list[float]]:
+        """How much the learned weights count, and the mass of the six beside them: what a cue
+        takes, and the rest over all alike."""
         cued = 0.0 if cue is None else _OPENING_CUE if cue.opening else doubt
         learned = (1 - cued) * (1 - doubt)
         mass = [(1 - cued - learned) / len(PEOPLE)] * len(PEOPLE)
-        for place, weight in zip(self._people, weights, strict=True):
-            mass[place] += learned * weight
         if cue is not None:
             mass[PEOPLE.index(cue.people)] += cued
-        return mass
+        return learned, mass
+
+    def _mass(self, weights: Sequence[float], learned: float, mass: Sequence[float]) -> list[float]:
+        """Weights over the six categories, all in all."""
+        whole = list(mass)
+        for place, weight in zip(self._people, weights, strict=True):
+            whole[place] += learned * weight
+        return whole
 
 
 def _group(
@@ -147,17 +192,18 @@ def _group(
 ) -> tuple[tuple[_Group, ...], tuple[Pool, ...]]:
     measured = _measured(table)
     members: dict[str, list[_Member]] = {}
-    declared: list[_Member] = []
+    declared: list[tuple[int, ModelRow]] = []
     for place, row in enumerate(models):
         pool = measured.get(row.id)
         if pool is None:
-            declared.append(_declared(place, row))
+            declared.append((place, row))
         else:
             members.setdefault(pool.name, []).append(_known(place, row, pool, table))
     pools = tuple(pool for pool in table.pools if pool.name in members)
     groups = [_Group(_places(table, pool), tuple(members[pool.name])) for pool in pools]
     if declared:
-        groups.append(_Group(None, tuple(declared)))
+        usual = _usual(table)
+        groups.append(_Group(None, tuple(_declared(*one, table, usual) for one in declared)))
     return tuple(groups), pools
 
 
@@ -190,11 +236,64 @@ def _known(place: int, row: ModelRow, pool: Pool, table: CategoryTable) -> _Memb
     )
 
 
-def _declared(place: int, row: ModelRow) -> _Member:
+class _Usual(msgspec.Struct, frozen=True):
+    """What the measured models have shown of each category: how easy it is beside others of its
+    people's category, as log-odds; and how long answers are, the six categories' own last."""
+
+    easiness: tuple[float, ...]
+    tokens: tuple[float, ...]
+
+
+def _usual(table: CategoryTable) -> _Usual:
+    easiness: list[list[float]] = [[] for _ in table.categories]
+    lengths: list[list[float]] = [[] for _ in table.categories]
+    for pool in table.pools:
+        odds = {
+            name: _mean([_odds(m.cells[name].quality) for m in pool.models])
+            for name in pool.prompts
+        }
+        for place, one in enumerate(table.categories):
+            if one.name not in odds:
+                continue
+            alike = [c.name for c in table.categories if c.people == one.people and c.name in odds]
+            easiness[place].append(odds[one.name] - _mean([odds[name] for name in alike]))
+            lengths[place] += [m.cells[one.name].output_tokens for m in pool.models]
+    tokens = [_length(one) for one in lengths]
+    for people in PEOPLE:
+        places = [n for n, one in enumerate(table.categories) if one.people == people]
+        tokens.append(_length([length for place in places for length in lengths[place]]))
+    return _Usual(tuple(_mean(one) for one in easiness), tuple(tokens))
+
+
+def _declared(place: int, row: ModelRow, table: CategoryTable, usual: _Usual) -> _Member:
     quality = row.quality or (_UNKNOWN_QUALITY,) * len(PEOPLE)
-    tokens = row.output_tokens or (_UNKNOWN_TOKENS,) * len(PEOPLE)
-    mean = sum(quality) / len(quality)
-    return _Member(place, quality, tokens, mean, mean)
+    owns = [PEOPLE.index(one.people) for one in table.categories]
+    cells = tuple(
+        _chance(_odds(quality[own]) + easy) for own, easy in zip(owns, usual.easiness, strict=True)
+    )
+    tokens = usual.tokens
+    if row.output_tokens:
+        tokens = (*(row.output_tokens[own] for own in owns), *row.output_tokens)
+    mean = _mean(quality)
+    return _Member(place, cells, tokens, mean, mean, quality)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
+
+
+def _length(lengths: Sequence[float]) -> float:
+    """The mean of those that were recorded."""
+    return _mean([one for one in lengths if one > 0]) or _UNKNOWN_TOKENS
+
+
+def _odds(quality: float) -> float:
+    sure = min(_SURE, max(1 - _SURE, quality))
+    return math.log(sure / (1 - sure))
+
+
+def _chance(odds: float) -> float:
+    return 1 / (1 + math.exp(-odds))
 
 
 def _rates(table: CategoryTable, pools: tuple[Pool, ...], groups: int) -> tuple[Rate, ...]:
@@ -214,4 +313,4 @@ def _soften(evidence: Sequence[float], sharpness: float) -> list[float]:
 
 
 def _sigmoid(x: float) -> float:
-    return 1 / (1 + math.exp(-max(-60.0, min(60.0, x))))
+    return _chance(max(-60.0, min(60.0, x)))

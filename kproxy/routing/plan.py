@@ -4,14 +4,30 @@ Frozen, and checked when it is made: whoever carries a plan out need not ask whe
 """
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 import msgspec
 
 from kproxy.catalog.load import Model
-from kproxy.schema.receipt import Candidate
+from kproxy.routing.dial import Dial
+from kproxy.routing.estimate import DEFAULT_OUTPUT_TOKENS
+from kproxy.routing.table import People
+from kproxy.schema.receipt import Candidate, Classification
 
-__all__ = ["AttemptPolicy", "AttemptSpec", "Plan", "Strategy", "Timeouts"]
+__all__ = [
+    "POLICY_VERSION",
+    "AttemptPolicy",
+    "AttemptSpec",
+    "Plan",
+    "RoutingPolicy",
+    "Strategy",
+    "Timeouts",
+]
+
+POLICY_VERSION = "2"
+"""Of the rules in `planner.py`; a receipt says which made its decision."""
 
 Strategy = Literal["single", "hedge", "race"]
 
@@ -26,6 +42,17 @@ class Timeouts(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if not all(0 < value < math.inf for value in (self.total, self.first_token, self.gap)):
             raise ValueError("a timeout is not a positive number of seconds")
+
+
+class RoutingPolicy(msgspec.Struct, frozen=True):
+    """What a model must be expected to do, as the operator wants it.
+
+    `dial` says how quality is weighed against price; `floors` are the least quality, 0 to 1, by
+    category.
+    """
+
+    dial: Dial = "balanced"
+    floors: Mapping[People, float] = MappingProxyType({})
 
 
 class AttemptPolicy(msgspec.Struct, frozen=True):
@@ -43,6 +70,7 @@ class AttemptPolicy(msgspec.Struct, frozen=True):
     rescue: bool = False
     hedge_floor: float = 0.05
     hedge_samples: int = 20
+    routing: RoutingPolicy = RoutingPolicy()
 
 
 class AttemptSpec(msgspec.Struct, frozen=True):
@@ -50,7 +78,8 @@ class AttemptSpec(msgspec.Struct, frozen=True):
 
     `patience`: seconds without a first token after which the next attempt starts beside this one;
     infinite in a fallback. `total`, `first_token` and `gap` are this attempt's timers, in seconds;
-    `full` are those that the operator gives the route, whatever the caller wishes.
+    `full` are those that the operator gives the route, whatever the caller wishes. `output_tokens`
+    is how long the answer may be where the caller says it, else how long such answers usually are.
     """
 
     model: Model
@@ -60,6 +89,7 @@ class AttemptSpec(msgspec.Struct, frozen=True):
     gap: float
     full: Timeouts
     patience: float = math.inf
+    output_tokens: int = DEFAULT_OUTPUT_TOKENS
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -67,6 +97,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     `total` is the whole request's deadline in seconds; `most` the attempts there may be in all,
     `beside` at one time; `cost_cap` nano-dollars for what the attempts so far cost or may cost.
+    `classification` is the router's word, None where it was not asked.
     """
 
     attempts: tuple[AttemptSpec, ...]
@@ -77,6 +108,8 @@ class Plan(msgspec.Struct, frozen=True):
     rescue: bool = False
     cost_cap: int | None = None
     candidates: tuple[Candidate, ...] = ()
+    classification: Classification | None = None
+    policy_version: str = POLICY_VERSION
 
     def __post_init__(self) -> None:
         if not self.attempts:

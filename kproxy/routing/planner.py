@@ -4,19 +4,26 @@
 1. Pure: the same arguments give the same plan. No clock, no chance; statistics are an argument.
 2. A pinned model that breaks a constraint is an error, never silently replaced.
 3. The order is the caller's, where `x_kairosroute.models` is given. Then come those that meet both
-   soft thresholds, then the cheapest estimate, then the healthiest; an unknown price comes last.
+   soft thresholds, then those that are worth the most: expected quality against price, as the dial
+   weighs them (`dial.py`). Then the cheapest, then the healthiest; an unknown price comes last.
+   What is novel to the router goes to the best on the whole, and the classification says so.
 4. An endpoint whose breaker is open, or that asked for time, is left out; where nothing else is
    left, the answer is 503 and says when.
+5. A conversation stays with who answered its last turn, unless that route is filtered out, misses a
+   soft threshold, or another is worth more by `SWITCHING`: a warm prefix is cheaper by as much.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
+from typing import NamedTuple
 
 import msgspec
 
-from kproxy.catalog.load import ALL_CAPABILITIES, Catalog, Model
+from kproxy.catalog.load import Catalog, Model, RouteTimeouts
 from kproxy.errors import Rejected
+from kproxy.routing.appraise import Appraisal
+from kproxy.routing.candidates import BREAKER, Case, Judged, candidate, candidates, is_auto, judge
 from kproxy.routing.constraints import (
     ANYTHING,
     COST_CAPS,
@@ -24,44 +31,33 @@ from kproxy.routing.constraints import (
     Violation,
     named,
     usd_cap,
-    violations,
+    with_floor,
 )
-from kproxy.routing.estimate import DEFAULT_OUTPUT_TOKENS, estimate_cost
+from kproxy.routing.dial import Dial
 from kproxy.routing.live import UNKNOWN, Live
-from kproxy.routing.plan import AttemptPolicy, AttemptSpec, Plan, Strategy, Timeouts
+from kproxy.routing.plan import (
+    POLICY_VERSION,
+    AttemptPolicy,
+    AttemptSpec,
+    Plan,
+    Strategy,
+    Timeouts,
+)
 from kproxy.routing.rescue import is_rescuable
 from kproxy.routing.window import patience
 from kproxy.schema.chat import ChatRequest
-from kproxy.schema.receipt import Candidate
+from kproxy.schema.receipt import Classification
 
-__all__ = ["AUTO", "POLICY_VERSION", "is_auto", "plan"]
+__all__ = ["SWITCHING", "plan"]
 
-POLICY_VERSION = "1"
-"""Of the rules below; a receipt says which made its decision."""
+SWITCHING = 0.05
+"""Of quality, or of price by the dial's rate: what a change inside a conversation must gain."""
 
-AUTO = frozenset(("auto", "kr-auto"))
-BREAKER = "breaker"
-
-_NAME_SHOWN = 256
-_PASSED = ("meets every constraint",)
 
 _REASONS_SHOWN = 5  # of a refusal; the whole decision is for `explain`
 
 Snapshot = Mapping[str, Live]
 """What is known of each route, by `provider/id`, at one moment."""
-
-
-class _Judged(msgspec.Struct, frozen=True):
-    model: Model
-    est_cost: int | None
-    live: Live
-    against: tuple[Violation, ...]
-    slow: str  # why it misses a soft threshold; empty: it does not
-
-
-def is_auto(model: str) -> bool:
-    """Whether this name asks kproxy to choose."""
-    return model in AUTO
 
 
 def plan(
@@ -71,108 +67,91 @@ def plan(
     policy: AttemptPolicy,
     snapshot: Snapshot = MappingProxyType({}),
     key: KeyConstraints = ANYTHING,
+    appraisal: Appraisal | None = None,
+    stays: str | None = None,
 ) -> Plan:
-    """Decide. Raises `Rejected`: 404 unknown model, 400 no model left, 402 all above the cap, 503
-    all resting."""
+    """Decide. `appraisal`: the router's expectations, None where it was not asked; `stays`: who
+    answered the conversation's last turn.
+
+    Raises `Rejected`: 404 unknown model, 400 no model left, 402 all above the cap, 503 all resting.
+    """
+    floors = policy.routing.floors
+    if appraisal is not None and floors:
+        key = with_floor(key, floors.get(appraisal.judgement.category))
+    case = Case(request, prompt_tokens, catalog, key, appraisal, request.most_output)
     judged = [
-        _judge(request, prompt_tokens, catalog, model, snapshot.get(model.key, UNKNOWN), key)
-        for model in _candidates(request, catalog)
+        judge(case, model, snapshot.get(model.key, UNKNOWN))
+        for model in candidates(request, catalog)
     ]
-    left = sorted((one for one in judged if not one.against), key=_order(request))
+    left = [one for one in judged if not one.against]
     if not left:
         raise _refusal(request, judged)
-    left = _one_probe(left)
+    if appraisal is not None and is_auto(request.model):
+        left = _weighed(left, appraisal, request.extension.dial or policy.routing.dial, stays)
+    left = _one_probe(sorted(left, key=_order(request)))
     extension = request.extension
     total = min(_seconds(extension.deadline_ms) or math.inf, policy.timeouts.total)
     strategy = _strategy(request, policy) if len(left) > 1 else "single"
     filtered = [one for one in judged if one.against]
+    classification = None if appraisal is None else _classification(appraisal)
     return Plan(
-        attempts=tuple(_spec(one, request, policy, strategy, total) for one in left),
+        attempts=tuple(_specs(left, request, policy, strategy, total)),
         total=total,
         strategy=strategy,
         most=1 + policy.retries,
         beside=1 if strategy == "single" else policy.beside,
         rescue=_rescue(request, policy),
         cost_cap=_cost_cap(request, key),
-        candidates=tuple(_candidate(one) for one in (*left, *filtered)),
+        candidates=tuple(candidate(one) for one in (*left, *filtered)),
+        classification=classification,
+        policy_version=_version(appraisal),
     )
 
 
-def _candidates(request: ChatRequest, catalog: Catalog) -> tuple[Model, ...]:
-    if not is_auto(request.model):
-        return _named_models(request.model, catalog, "model")
-    found = {model.key: model for model in catalog.models}
-    for name in request.extension.models or ():
-        listed = _named_models(name, catalog, "x_kairosroute.models")
-        found.update((model.key, model) for model in listed)
-    if not found:
-        raise Rejected(503, "all_models_unavailable", "No model is configured.")
-    return tuple(found.values())
+def _version(appraisal: Appraisal | None) -> str:
+    return POLICY_VERSION if appraisal is None else f"{POLICY_VERSION}-{appraisal.version}"
 
 
-def _named_models(name: str, catalog: Catalog, param: str) -> tuple[Model, ...]:
-    """The models that `id` or `provider/id` names; a host that takes any name takes this one."""
-    pinned = catalog.pinned(name)
-    models = catalog.by_id(name) or ((pinned,) if pinned is not None else ())
-    if any(model.enabled for model in models):
-        return models
-    slug, slash, rest = name.partition("/")
-    if not models and slash and rest and catalog.provider(slug).any_models:
-        return (Model(rest, slug, rest, None, capabilities=ALL_CAPABILITIES),)
-    message = f"The model '{name[:_NAME_SHOWN]}' does not exist"
-    rejected = Rejected(404, "model_not_found", message, param=param)
-    rejected.type = "invalid_request_error"
-    raise rejected
+def _classification(appraisal: Appraisal) -> Classification:
+    found = appraisal.judgement
+    return Classification(found.category, round(found.confidence, 3), found.novel)
 
 
-def _judge(
-    request: ChatRequest,
-    prompt_tokens: int,
-    catalog: Catalog,
-    model: Model,
-    live: Live,
-    key: KeyConstraints,
-) -> _Judged:
-    output_tokens = request.most_output or DEFAULT_OUTPUT_TOKENS * (request.n or 1)
-    est_cost = estimate_cost(model.price, prompt_tokens, output_tokens)
-    against = violations(request, model, catalog, prompt_tokens, est_cost, key)
-    if not against and live.resting > 0:
-        against = (Violation(BREAKER, f"{live.why}, for {math.ceil(live.resting)} s"),)
-    return _Judged(model, est_cost, live, against, _slow(request, live))
+def _weighed(
+    left: list[Judged], appraisal: Appraisal, dial: Dial, stays: str | None
+) -> list[Judged]:
+    """The same with what each is worth; who answered the turn before stays if it may."""
+    found = appraisal.worths(
+        [one.model.key for one in left], [one.likely_cost for one in left], dial
+    )
+    most = max(found)
+    return [
+        msgspec.structs.replace(
+            one,
+            worth=worth,
+            stays=one.model.key == stays and not one.slow and worth >= most - SWITCHING,
+        )
+        for one, worth in zip(left, found, strict=True)
+    ]
 
 
-def _slow(request: ChatRequest, live: Live) -> str:
-    """Why this route misses a soft threshold (contract section 5); with few samples it meets them.
-
-    A stream is measured by its first token, a whole answer by its end.
-    """
-    latency, throughput = request.preferred_max_latency, request.preferred_min_throughput
-    if (latency is None and throughput is None) or not live.measured.sufficient:
-        return ""
-    seen = live.measured.first_token if request.stream else live.measured.total
-    if latency is not None and seen is not None and 1000 * seen.p75 > latency:
-        return f"P75 latency of {1000 * seen.p75:.0f} ms is above {latency:g}"
-    pace = live.measured.throughput_p50
-    if throughput is not None and pace is not None and pace < throughput:
-        return f"P50 throughput of {pace:.0f} tokens/s is below {throughput:g}"
-    return ""
+Rank = tuple[int, bool, bool, float, bool, int, float, str, str]
 
 
-def _order(
-    request: ChatRequest,
-) -> Callable[[_Judged], tuple[int, bool, bool, int, float, str, str]]:
+def _order(request: ChatRequest) -> Callable[[Judged], Rank]:
     listed = request.extension.models or ()
 
-    def key(one: _Judged) -> tuple[int, bool, bool, int, float, str, str]:
+    def key(one: Judged) -> Rank:
         place = next((at for at, name in enumerate(listed) if named(one.model, name)), 0)
-        cost, health = one.est_cost or 0, one.live.measured.error_rate
-        slow, unknown = bool(one.slow), one.est_cost is None
-        return place, slow, unknown, cost, health, one.model.id, one.model.provider
+        cost, health, model = one.likely_cost or 0, one.live.measured.error_rate, one.model
+        slow, unknown = bool(one.slow), one.likely_cost is None
+        worth = -one.worth
+        return place, not one.stays, slow, worth, unknown, cost, health, model.id, model.provider
 
     return key
 
 
-def _one_probe(left: list[_Judged]) -> list[_Judged]:
+def _one_probe(left: list[Judged]) -> list[Judged]:
     """At most one of those that are due for a probe keeps its place, the others come last: one
     request must not spend all its attempts on endpoints that were down a moment ago."""
     due = [one for one in left if one.live.due][1:]
@@ -201,12 +180,43 @@ def _stated(request: ChatRequest) -> float:
     return min((wish / 1000 for wish in wishes if wish is not None), default=math.inf)
 
 
-def _spec(
-    one: _Judged, request: ChatRequest, policy: AttemptPolicy, strategy: Strategy, total: float
-) -> AttemptSpec:
-    """The attempt with its timers. A whole answer is silent until it is written: only the total
-    deadline binds it. Where a stream may be rescued, a silence leaves time for who goes on."""
-    own, usual = one.model.timeouts, policy.timeouts
+class _Timers(NamedTuple):
+    """An attempt's timers in seconds, and what the operator gives the route."""
+
+    total: float
+    first_token: float
+    gap: float
+    full: Timeouts
+
+
+def _specs(
+    left: Sequence[Judged],
+    request: ChatRequest,
+    policy: AttemptPolicy,
+    strategy: Strategy,
+    total: float,
+) -> Iterator[AttemptSpec]:
+    known: dict[RouteTimeouts, _Timers] = {}  # most routes have no timeouts of their own
+    for one in left:
+        own = one.model.timeouts
+        timers = known.get(own)
+        if timers is None:
+            timers = known[own] = _timers(own, request, policy, total)
+        yield AttemptSpec(
+            one.model,
+            one.est_cost,
+            *timers,
+            _patience(one.live, request, policy, strategy),
+            one.expected.output_tokens,
+        )
+
+
+def _timers(
+    own: RouteTimeouts, request: ChatRequest, policy: AttemptPolicy, total: float
+) -> _Timers:
+    """A whole answer is silent until it is written: only the total deadline binds it. Where a
+    stream may be rescued, a silence leaves time for who goes on."""
+    usual = policy.timeouts
     full = Timeouts(
         total=own.total or usual.total,
         first_token=own.first_token or usual.first_token,
@@ -216,15 +226,8 @@ def _spec(
         full = Timeouts(full.total, full.total, full.total)
     first = (request.stream and _seconds(request.extension.first_token_ms)) or full.first_token
     total = min(total, full.total)
-    return AttemptSpec(
-        model=one.model,
-        est_cost=one.est_cost,
-        total=total,
-        first_token=min(first, total),
-        gap=min(full.gap, total / 4 if _rescue(request, policy) else math.inf),
-        full=full,
-        patience=_patience(one.live, request, policy, strategy),
-    )
+    gap = min(full.gap, total / 4 if _rescue(request, policy) else math.inf)
+    return _Timers(total, min(first, total), gap, full)
 
 
 def _patience(live: Live, request: ChatRequest, policy: AttemptPolicy, strategy: Strategy) -> float:
@@ -252,25 +255,7 @@ def _cost_cap(request: ChatRequest, key: KeyConstraints) -> int | None:
     return min((cap for cap in caps if cap is not None), default=None)
 
 
-def _candidate(one: _Judged) -> Candidate:
-    if one.against:
-        reasons = tuple(violation.reason for violation in one.against)
-    elif one.est_cost is None:
-        reasons = ("the price is not known",)
-    else:
-        reasons = _PASSED
-    if one.slow:
-        reasons += (one.slow,)
-    return Candidate(
-        model_id=one.model.id,
-        provider=one.model.provider,
-        est_cost=one.est_cost,
-        filtered_out_by=one.against[0].constraint if one.against else None,
-        reasons=reasons,
-    )
-
-
-def _refusal(request: ChatRequest, judged: Iterable[_Judged]) -> Rejected:
+def _refusal(request: ChatRequest, judged: Iterable[Judged]) -> Rejected:
     """Why nothing is left: what rests, when that is all; then the cost cap, when something passed
     all the rest; else the others."""
     filters = [(one.model, one.against[0]) for one in judged]
@@ -295,7 +280,7 @@ def _refusal(request: ChatRequest, judged: Iterable[_Judged]) -> Rejected:
     )
 
 
-def _unavailable(resting: list[_Judged]) -> Rejected:
+def _unavailable(resting: list[Judged]) -> Rejected:
     listed = _listed([(one.model, one.against[0]) for one in resting])
     message = f"All models are currently unavailable ({listed})."
     rejected = Rejected(503, "all_models_unavailable", message)

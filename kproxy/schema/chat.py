@@ -114,6 +114,7 @@ class Extension(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     first_token_ms: Milliseconds | None = None
     max_cost_usd: Annotated[float, Meta(ge=0)] | None = None
     models: Annotated[list[str], Meta(min_length=1, max_length=100)] | None = None
+    dial: Literal["cheap", "balanced", "best"] | None = None
     rescue: bool | None = None
     explain: bool | None = None
     heal: str | bool | None = None

@@ -12,10 +12,14 @@ __all__ = ["Candidate", "Classification", "Decision", "Execution", "Join", "Rece
 
 
 class Classification(msgspec.Struct, frozen=True):
-    """What the router took the prompt for; `confidence` is 0 to 1."""
+    """What the router took the prompt for; `confidence` is 0 to 1.
+
+    `novel`: it is like nothing that the router knows, so the best model was to answer.
+    """
 
     category: str
     confidence: float
+    novel: bool = False
 
 
 class Candidate(msgspec.Struct, frozen=True):

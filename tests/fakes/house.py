@@ -26,6 +26,7 @@ from kproxy.catalog.load import Catalog, Model, Price, Provider
 from kproxy.dialect.openai import OpenAI
 from kproxy.downstream.connection import Connection, ConnectionParams
 from kproxy.routing.budget import Budget, BudgetParams
+from kproxy.routing.conversation import Conversations
 from kproxy.routing.live import HealthParams, Routes
 from kproxy.routing.plan import AttemptPolicy, Timeouts
 from kproxy.schema.jsonlimits import JsonLimits
@@ -84,6 +85,7 @@ class House:
     store: KeyStore | None = None
     keyless: bool = False
     shelf: Receipts | None = None  # only a test of receipts has some
+    appraise: Callable[[Any], Any] = lambda request: None  # only a test of the router has one
     once: Once | None = None  # only a test of Idempotency-Key has one
 
     limits: Any = field(default_factory=NoLimits)
@@ -112,6 +114,8 @@ class House:
             boot_ns=lambda: int(trio.current_time() * 1e9),
             ready=lambda: self.ready,
             policy=AttemptPolicy(self.timeouts),
+            appraise=self.appraise,
+            conversations=Conversations(),
             routes=Routes((one.key for one in self.models), self.health),
             hedges=Budget(BudgetParams()),
             repeats=Budget(BudgetParams(start=10.0)),

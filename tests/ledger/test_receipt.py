@@ -66,7 +66,7 @@ def test_the_fields_of_the_contract():
         "key_id": "key_1",
         "routed_from": "auto",
         "stream": True,
-        "classification": {"category": "code", "confidence": 0.75},
+        "classification": {"category": "code", "confidence": 0.75, "novel": False},
         "candidates": [
             {
                 "model_id": "model-0",

@@ -6,7 +6,14 @@ from dataclasses import replace
 import pytest
 
 from kproxy.catalog.load import Catalog, Model, Price, Provider
-from kproxy.routing.constraints import COST_CAP, named, violations
+from kproxy.routing.constraints import (
+    COST_CAP,
+    Expected,
+    KeyConstraints,
+    named,
+    violations,
+    with_floor,
+)
 from kproxy.schema.chat import decode_chat
 from kproxy.schema.jsonlimits import JsonLimits
 
@@ -36,7 +43,7 @@ def broken(
     body = {"model": "auto", "messages": [{"role": "user", "content": "hi"}], **fields}
     request = decode_chat(json.dumps(body).encode(), JsonLimits()).request
     model = replace(MODEL, **change)  # type: ignore[arg-type]
-    found = violations(request, model, CATALOG, prompt_tokens, est_cost)
+    found = violations(request, model, CATALOG, prompt_tokens, Expected(est_cost, 1, None))
     assert all(one.reason for one in found)
     return [one.constraint for one in found]
 
@@ -143,3 +150,25 @@ def test_names() -> None:
     assert named(MODEL, "m")
     assert named(MODEL, "good/m")
     assert not named(MODEL, "m/good")
+
+
+@pytest.mark.parametrize(
+    ("key", "quality", "expected"),
+    [
+        (KeyConstraints(min_quality=0.7), 0.7, []),
+        (KeyConstraints(min_quality=0.7), 0.699, ["minQualityThreshold"]),
+        (KeyConstraints(min_quality=0.7), None, ["minQualityThreshold"]),
+        (with_floor(KeyConstraints(), 0.5), 0.4, ["quality"]),
+        (with_floor(KeyConstraints(), 0.5), None, ["quality"]),
+        (with_floor(KeyConstraints(), None), None, []),
+        (with_floor(KeyConstraints(min_quality=0.3), 0.5), 0.4, []),
+    ],
+)
+def test_a_model_must_be_expected_to_be_good_enough(
+    key: KeyConstraints, quality: float | None, expected: list[str]
+) -> None:
+    request = decode_chat(
+        b'{"model": "auto", "messages": [{"role": "user", "content": "hi"}]}', JsonLimits()
+    ).request
+    found = violations(request, MODEL, CATALOG, 10, Expected(5, 1, quality), key)
+    assert [one.constraint for one in found] == expected

@@ -5,7 +5,15 @@ import pytest
 from kproxy.routing.artefact import unpack
 from kproxy.routing.cues import Cue
 from kproxy.routing.panel import ModelRow, Panel
-from kproxy.routing.table import PEOPLE
+from kproxy.routing.table import (
+    PEOPLE,
+    Category,
+    CategoryTable,
+    Cell,
+    MeasuredModel,
+    Novelty,
+    Pool,
+)
 from tests.fakes.answered import trained
 
 SURE, NOTHING = 9.0, -9.0
@@ -68,7 +76,36 @@ def test_a_new_model_enters_by_a_row(table):
 def test_a_model_that_nobody_describes_is_in_the_middle(table):
     found = Panel(table, [ModelRow("stranger")]).judge(evidence(table, "verses"), None)
     assert found.quality == pytest.approx([0.5])
-    assert found.output_tokens == pytest.approx([256])
+    lengths = [model.cells["verses"].output_tokens for model in table.pools[1].models]
+    assert found.output_tokens == pytest.approx([sum(lengths) / len(lengths)], abs=0.1)
+
+
+def test_declared_models_differ_less_where_everybody_does_well():
+    names = ("additions", "olympiads")
+    pool = Pool(
+        "north",
+        dict.fromkeys(names, 100),
+        tuple(
+            MeasuredModel(id, 1.0, 1.0, {name: Cell(row[name], 50.0) for name in names})
+            for id, row in (
+                ("large", dict(zip(names, (0.95, 0.5), strict=True))),
+                ("small", dict(zip(names, (0.9, 0.2), strict=True))),
+            )
+        ),
+        (),
+    )
+    table = CategoryTable(
+        tuple(Category(name, "reasoning", 0.0) for name in names),
+        (pool,),
+        Novelty(2.0, 1.0, 0.66, 1.0),
+        {},
+        1.0,
+    )
+    rows = [ModelRow("strong", (0.8,) * 6), ModelRow("weak", (0.6,) * 6)]
+    easy, hard = (Panel(table, rows).judge(evidence(table, name), None) for name in names)
+    assert easy.quality[0] - easy.quality[1] < 0.1
+    assert hard.quality[0] - hard.quality[1] > 0.2
+    assert easy.quality[1] > hard.quality[0]
 
 
 def test_an_id_without_its_pool_is_found(table):

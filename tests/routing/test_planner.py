@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from kproxy.catalog.load import Catalog, Model, Price, Provider, RouteTimeouts, load_packaged
 from kproxy.errors import Rejected
-from kproxy.routing.constraints import violations
+from kproxy.routing.candidates import is_auto
+from kproxy.routing.constraints import Expected, violations
 from kproxy.routing.plan import AttemptPolicy, Plan, Timeouts
-from kproxy.routing.planner import is_auto, plan
+from kproxy.routing.planner import plan
 from kproxy.schema.chat import ChatRequest, decode_chat
 from kproxy.schema.jsonlimits import JsonLimits
 
@@ -324,7 +325,9 @@ def test_laws(fields: dict[str, object], catalog: Catalog, prompt_tokens: int) -
     assert decide(asked, catalog, prompt_tokens) == decided
     assert decide(asked, again, prompt_tokens).attempts == decided.attempts
     for attempt in decided.attempts:
-        assert not violations(asked, attempt.model, catalog, prompt_tokens, attempt.est_cost)
+        assert not violations(
+            asked, attempt.model, catalog, prompt_tokens, Expected(attempt.est_cost, 1, None)
+        )
         if not is_auto(asked.model):
             assert asked.model in (attempt.model.id, attempt.model.key)
     tried = {(attempt.model.id, attempt.model.provider) for attempt in decided.attempts}

@@ -1,0 +1,115 @@
+"""A request goes in; what to expect of each model of the catalog on it comes out.
+
+What the router reads of a request is what its people say: the last words of the user, with earlier
+ones before them where these are few, since "and in Rust?" says nothing by itself. Material that
+tools bring and what models have answered is not read. A system message is often a uniform that
+every request of an application wears: of it only a cue counts, and only where the user gives none.
+"""
+
+from collections.abc import Container, Mapping, Sequence
+
+import msgspec
+
+from kproxy.catalog.load import Model
+from kproxy.routing.cues import find_cue
+from kproxy.routing.dial import Dial, Judgement, worths
+from kproxy.routing.panel import ModelRow, Panel
+from kproxy.routing.router import Router
+from kproxy.schema.chat import ChatRequest, Message
+
+__all__ = ["Appraisal", "Appraiser", "said"]
+
+_FEW = 400  # bytes of the user's last words under which the ones before are read as well
+_MOST_TURNS = 4
+_INSTRUCTING = ("system", "developer")
+
+
+class Appraisal(msgspec.Struct, frozen=True):
+    """A judgement of many models, and the place in it of each `provider/id`.
+
+    `version` is the router's: the same version and prompt give the same judgement. Of the models in
+    `unknown` nobody has said anything: they are taken to be middling, and have no quality.
+    """
+
+    judgement: Judgement
+    places: Mapping[str, int]
+    unknown: Container[str]
+    version: str
+
+    def of(self, key: str) -> tuple[float, int] | None:
+        """The quality to expect, 0 to 1, and the usual length of an answer to this in tokens; None
+        where nobody has said anything of the model."""
+        place = self.places.get(key)
+        if place is None or key in self.unknown:
+            return None
+        return self.judgement.quality[place], int(self.judgement.output_tokens[place]) + 1
+
+    def worths(
+        self, keys: Sequence[str], costs: Sequence[float | None], dial: Dial
+    ) -> tuple[float, ...]:
+        """What each of these judged models is worth beside the others, see `dial.worths`."""
+        places, known = [self.places[key] for key in keys], self.judgement
+        among = msgspec.structs.replace(
+            known,
+            quality=tuple(known.quality[place] for place in places),
+            output_tokens=tuple(known.output_tokens[place] for place in places),
+            standing=tuple(known.standing[place] for place in places),
+        )
+        return worths(among, costs, dial)
+
+
+class Appraiser:
+    """Judges requests for the models of one catalog. Immutable; at least one model."""
+
+    def __init__(self, router: Router, models: Sequence[Model]) -> None:
+        self._router = router
+        # Hosts of one model share a row: they differ in price and speed, which are not judged here.
+        rows: dict[ModelRow, int] = {}
+        places = {
+            model.key: rows.setdefault(ModelRow(model.id, model.quality), len(rows))
+            for model in models
+        }
+        self._places = places
+        measured = {one.id for pool in router.table.pools for one in pool.models}
+        self._unknown = frozenset(
+            model.key for model in models if not model.quality and model.id not in measured
+        )
+        self._panel = Panel(router.table, tuple(rows)) if rows else None
+
+    def __repr__(self) -> str:
+        return f"<Appraiser {len(self._places)} routes by {self._router.version}>"
+
+    def __call__(self, request: ChatRequest) -> Appraisal | None:
+        """What to expect; None where there is no model."""
+        if self._panel is None:
+            return None
+        prompt, cues = said(request.messages), self._router.table.cues
+        cue = find_cue(prompt, cues)
+        if cue is None:
+            cue = find_cue(_instructed(request.messages), cues)
+        judgement = self._panel.judge(self._router.evidence(prompt), cue)
+        return Appraisal(judgement, self._places, self._unknown, self._router.version)
+
+
+def said(messages: Sequence[Message]) -> str:
+    """The user's last words, and where they are few, the ones before, the newest last."""
+    turns: list[str] = []
+    size = 0
+    for message in reversed(messages):
+        if message.role == "user" and (text := _text(message)):
+            turns.append(text)
+            size += len(text)
+            if size >= _FEW or len(turns) == _MOST_TURNS:
+                break
+    return "\n".join(reversed(turns))
+
+
+def _instructed(messages: Sequence[Message]) -> str:
+    return next((_text(one) for one in messages[:2] if one.role in _INSTRUCTING), "")
+
+
+def _text(message: Message) -> str:
+    content = message.content
+    if isinstance(content, list):
+        return "\n".join(part.text for part in content if part.text)
+    return content or ""

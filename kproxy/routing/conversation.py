@@ -1,0 +1,75 @@
+"""A conversation's messages go in; the route that answered its last turn comes out.
+
+A provider keeps the prefix of a conversation warm and asks a tenth of the price for it, and a model
+that changes between two turns contradicts itself. So the next turn goes to who answered the one
+before, unless it must change (`planner.py`).
+
+A turn is known by the digest of its exact messages. The next turn of the same conversation holds
+these as its prefix, up to the last message of the assistant; so one digest is looked up, and no
+identifier is asked of the caller. Memory is bounded, oldest first, and nothing of the text is kept.
+"""
+
+import hashlib
+from collections import OrderedDict
+
+import msgspec
+from msgspec import Raw
+
+from kproxy.schema.chat import ChatCall
+
+__all__ = ["KEPT", "MOST", "Conversations", "Turn", "turn_of"]
+
+MOST = 20_000
+"""Conversations remembered; about 200 bytes each."""
+
+KEPT = 3_600.0
+"""Seconds: the longest that a provider keeps a prefix warm for."""
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """`before` names the turn that this one continues, None: it begins; `now` names this one."""
+
+    before: bytes | None
+    now: bytes
+
+
+_decode = msgspec.json.Decoder(list[Raw]).decode
+_BETWEEN = b"\0"  # stands in no JSON
+
+
+def turn_of(call: ChatCall, account_id: str) -> Turn:
+    """The turn that a request is, for this account."""
+    messages = list(map(bytes, _decode(call.fields["messages"])))
+    roles = [message.role for message in call.request.messages]
+    begun = len(roles) - 1 - roles[::-1].index("assistant") if "assistant" in roles else None
+    digest = hashlib.blake2b(account_id.encode(), digest_size=16)
+    before: bytes | None = None
+    if begun is not None:
+        digest.update(b"".join([_BETWEEN + one for one in messages[:begun]]))
+        before = digest.digest()
+    digest.update(b"".join([_BETWEEN + one for one in messages[begun or 0 :]]))
+    return Turn(before, digest.digest())
+
+
+class Conversations:
+    """Who answered which turn. Times are seconds of any steady clock."""
+
+    def __init__(self) -> None:
+        self._answered: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"<Conversations {len(self._answered)}>"
+
+    def route(self, turn: Turn, now: float) -> str | None:
+        """The `provider/id` that answered the turn before; None: nobody, or too long ago."""
+        if turn.before is None:
+            return None
+        found = self._answered.get(turn.before)
+        return None if found is None or now - found[1] > KEPT else found[0]
+
+    def answered(self, turn: Turn, key: str, now: float) -> None:
+        """Remember who answered."""
+        self._answered[turn.now] = key, now
+        self._answered.move_to_end(turn.now)
+        if len(self._answered) > MOST:
+            self._answered.popitem(last=False)
