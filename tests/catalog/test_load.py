@@ -265,3 +265,43 @@ DEEP = b'{"version":1,"providers":[],"models":' + b"[" * 100_000
 def test_what_is_no_catalog_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"^not a catalog: "):
         parse_catalog(data)
+
+
+def test_the_seeds_qualities_and_their_sources() -> None:
+    for model in PACKAGED.models:
+        assert len(model.quality) == 6
+        assert all(0 < one < 1 for one in model.quality)
+        assert model.quality_source
+    assert PACKAGED.models[0].quality == (0.778, 0.704, 0.688, 0.841, 0.742, 0.721)
+    assert "Vectara hallucination leaderboard 2026-09-22" in PACKAGED.models[0].quality_source
+
+
+def test_a_file_without_qualities_still_loads() -> None:
+    rows = json.loads(DATA)
+    for row in rows["models"]:
+        del row["quality"], row["quality_source"]
+    older = parse_catalog(json.dumps(rows).encode())
+    assert {(model.quality, model.quality_source) for model in older.models} == {((), "")}
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"code": 1.01}, r"quality\.code: Expected `float` <= 1\.0"),
+        ({"creative": -1}, r"quality\.creative: Expected `float` >= 0\.0"),
+        ({"maths": 0.5}, "quality: .*unknown field `maths`"),
+        ({"reasoning": None}, r"quality\.reasoning: "),
+    ],
+)
+def test_a_wrong_quality_is_named(change: dict[str, object], why: str) -> None:
+    rows = json.loads(DATA)
+    rows["models"][2]["quality"].update(change)
+    with pytest.raises(ValueError, match=rf"models\[2\] \(xai/grok-4\.1-fast\): {why}"):
+        parse_catalog(json.dumps(rows).encode())
+
+
+def test_a_quality_is_of_all_six_categories() -> None:
+    rows = json.loads(DATA)
+    del rows["models"][0]["quality"]["analysis"]
+    with pytest.raises(ValueError, match=r"quality: .*missing required field `analysis`"):
+        parse_catalog(json.dumps(rows).encode())
