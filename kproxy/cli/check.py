@@ -1,14 +1,17 @@
 """`kproxy check`: is this configuration good, and if not, which line is wrong."""
 
 import os
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
+from kproxy.catalog.quality import PRIOR
 from kproxy.cli.options import as_json, config_option, print_json
 from kproxy.cli.serve import NO_MODEL
 from kproxy.config import Config, ConfigError, Overrides, load
-from kproxy.config.catalog import build_catalog
+from kproxy.config.catalog import OPERATOR, build_catalog
 
 __all__ = ["check"]
 
@@ -57,4 +60,16 @@ def _summary(config: Config) -> dict[str, str | list[str]]:
             for slug, provider in config.providers.items()
         ],
         "models": names or [NO_MODEL],
+        "quality": _qualities(model.quality_source for model in models if model.enabled),
     }
+
+
+def _qualities(sources: Iterable[str]) -> list[str]:
+    """How many models each kind of source speaks for; what nobody judges is taken for middling."""
+    counts = Counter(map(_kind, sources))
+    return [f"{count} {kind}" for kind, count in counts.items()] or ["none"]
+
+
+def _kind(source: str) -> str:
+    named = {OPERATOR: "the operator's", PRIOR: "by list price", "": "unknown"}
+    return named.get(source) or f"{'partly ' if PRIOR in source else ''}by published scores"

@@ -1,6 +1,7 @@
 """The packaged catalog, or the operator's own, and `[[models]]` in; this process's catalog out.
 
 What the file says wins over what the package knows; what neither says is unknown, never guessed.
+A quality is the exception: where nobody says one, the price does, and the source says so.
 """
 
 import dataclasses
@@ -14,10 +15,14 @@ from kproxy.catalog.load import (
     Provider,
     RouteTimeouts,
 )
+from kproxy.catalog.quality import CATEGORIES, PRIOR, Qualities, price_prior
 from kproxy.config.load import Config
 from kproxy.config.model import ModelConfig, PriceConfig, ProviderConfig
 
-__all__ = ["build_catalog"]
+__all__ = ["OPERATOR", "build_catalog"]
+
+OPERATOR = "operator"
+"""The source of a quality that the configuration states."""
 
 
 def build_catalog(config: Config) -> Catalog:
@@ -26,7 +31,8 @@ def build_catalog(config: Config) -> Catalog:
     known = _played(config.catalog, played)
     facts = [_facts(known, slug, given) for slug, given in config.providers.items()]
     rows = [_model(known, row, played) for row in config.models]
-    return known.at_providers(config.providers).with_models(rows, facts)
+    built = known.at_providers(config.providers).with_models(rows, facts)
+    return built.with_models([_by_price(model) for model in built.models if not model.quality])
 
 
 def _played(catalog: Catalog, played: AbstractSet[str]) -> Catalog:
@@ -58,6 +64,7 @@ def _model(catalog: Catalog, row: ModelConfig, played: AbstractSet[str]) -> Mode
     capabilities: frozenset[Capability] | None = (
         None if row.capabilities is None else frozenset(row.capabilities)  # type: ignore[arg-type]
     )
+    quality, source = _quality(catalog, row, known)
     return Model(
         id=row.id,
         provider=row.provider,
@@ -72,7 +79,28 @@ def _model(catalog: Catalog, row: ModelConfig, played: AbstractSet[str]) -> Mode
         price_date=known.price_date if row.price is None else None,
         prefill=known.prefill if row.prefill is None else row.prefill,
         timeouts=RouteTimeouts(row.timeouts.total, row.timeouts.first_token, row.timeouts.gap),
+        quality=quality,
+        quality_source=source,
     )
+
+
+def _quality(catalog: Catalog, row: ModelConfig, known: Model) -> tuple[tuple[float, ...], str]:
+    """The operator's, or the row's own in the catalog, or that of the same id elsewhere."""
+    if isinstance(row.quality, Qualities):
+        return row.quality.in_order(), OPERATOR
+    if row.quality is not None:
+        return (row.quality,) * len(CATEGORIES), OPERATOR
+    if known.quality:
+        return known.quality, known.quality_source
+    elsewhere = next((model for model in catalog.by_id(row.id) if model.quality), None)
+    return (elsewhere.quality, elsewhere.quality_source) if elsewhere is not None else ((), "")
+
+
+def _by_price(model: Model) -> Model:
+    if model.price is None:
+        return model
+    quality = price_prior(model.price.input, model.price.output)
+    return dataclasses.replace(model, quality=quality, quality_source=PRIOR)
 
 
 def _price(given: PriceConfig) -> Price:

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from kproxy.admission.keys import Secret
+from kproxy.catalog.quality import Qualities, Share
 from kproxy.routing.dial import Dial
 from kproxy.routing.table import People
 from kproxy.sim.params import SimParams
@@ -99,6 +100,7 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     max_output_tokens: Count | None = None
     capabilities: tuple[str, ...] | None = None
     quantization: str | None = None
+    quality: Share | Qualities | None = None  # one number: for every category
     timeouts: RouteTimeoutsConfig = RouteTimeoutsConfig()
     prefill: bool | None = None  # continues the assistant message that a request ends with
     enabled: bool = True

@@ -48,11 +48,31 @@ def test_a_good_file(run, tmp_path):
         "data dir:  /data\n"
         "providers: acme (http://127.0.0.1:9000/v1), played (simulated)\n"
         "models:    acme/m\n"
+        "quality:   1 unknown\n"
     )
     assert not (tmp_path / "data").exists()
     found = json.loads(run(GOOD, "--json", ACME_API_KEY=CANARY).stdout)
     assert (found["ok"], found["models"], found["listen"]) == (True, ["acme/m"], ["127.0.0.1:4000"])
     assert "canary" not in result.output + json.dumps(found)
+
+
+def test_what_speaks_for_the_qualities(run):
+    def rows(*extras):
+        numbered = enumerate(extras)
+        return "".join(
+            f'[[models]]\nid = "m{n}"\nprovider = "acme"\n{extra}\n' for n, extra in numbered
+        )
+
+    priced = "price = { input = 1, output = 2 }"
+    text = GOOD + rows("quality = 1", priced, priced, f"{priced}\nenabled = false")
+    found = json.loads(run(text, "--json", ACME_API_KEY=CANARY).stdout)
+    assert found["quality"] == ["1 unknown", "1 the operator's", "2 by list price"]
+    text = '[providers.mistral]\nbase_url = "http://h/v1"\n'
+    found = json.loads(run(text, "--json").stdout)
+    assert sorted(found["quality"]) == ["1 by list price", "4 partly by published scores"]
+    text = '[providers.openai]\napi_key = "k"\n'
+    found = json.loads(run(text, "--json").stdout)
+    assert found["quality"] == ["6 by published scores"]
 
 
 def test_a_bad_file(run, tmp_path):

@@ -4,8 +4,11 @@ import json
 from importlib.resources import files
 from pathlib import Path
 
-from kproxy.catalog.load import load_packaged
-from kproxy.config import Config, Overrides, load
+import pytest
+
+from kproxy.catalog.load import Model, load_packaged
+from kproxy.catalog.quality import PRIOR, prior_at
+from kproxy.config import Config, ConfigError, Overrides, load
 from kproxy.config.catalog import build_catalog
 from kproxy.config.providers import SEED_PROVIDERS
 from kproxy.money import nanos
@@ -129,3 +132,68 @@ def test_the_operators_own_file_replaces_the_packaged_one(tmp_path: Path) -> Non
     text = '[catalog]\nfile = "own.json"\n[providers.openai]\napi_key = "k"\n'
     models = build_catalog(configured(tmp_path, text)).models
     assert [(model.key, model.prefill) for model in models] == [("openai/ours", True)]
+
+
+def acme(tmp_path: Path, row: str, name: str = "m") -> Model:
+    text = f'{ACME}[[models]]\nid = "{name}"\nprovider = "acme"\n{row}'
+    model = build_catalog(configured(tmp_path, text)).pinned(f"acme/{name}")
+    assert model is not None
+    return model
+
+
+def test_a_quality_of_the_operators(tmp_path: Path) -> None:
+    for row, quality in (
+        ("quality = 0.5", (0.5,) * 6),
+        ("quality = 1", (1.0,) * 6),
+        (
+            "quality = { creative = 0.6, reasoning = 0.2, analysis = 0.3, "
+            "extraction = 0.4, summarization = 0.5, code = 0.1 }",
+            (0.1, 0.2, 0.3, 0.4, 0.5, 0.6),
+        ),
+    ):
+        for name in ("m", "gpt-4.1"):
+            model = acme(tmp_path, row, name)
+            assert (model.quality, model.quality_source) == (quality, "operator")
+
+
+def test_without_one_the_price_speaks_and_without_a_price_nobody(tmp_path: Path) -> None:
+    model = acme(tmp_path, "price = { input = 1, output = 5 }")
+    assert (model.quality, model.quality_source) == (prior_at(2), PRIOR)
+    model = acme(tmp_path, "")
+    assert (model.quality, model.quality_source) == ((), "")
+
+
+def test_a_known_model_is_as_good_at_another_provider_and_price(tmp_path: Path) -> None:
+    known = load_packaged().models[0]
+    model = acme(tmp_path, "price = { input = 0.1, output = 0.1 }", known.id)
+    assert model.quality == known.quality
+    assert model.quality_source == known.quality_source
+    text = '[providers.openai]\napi_key = "k"\n[[models]]\nid = "gpt-4.1"\nprovider = "openai"\n'
+    own = build_catalog(configured(tmp_path, text)).pinned("openai/gpt-4.1")
+    assert own is not None
+    assert (own.quality, own.quality_source) == (known.quality, known.quality_source)
+
+
+def test_the_price_speaks_for_the_rows_of_an_older_catalog_file(tmp_path: Path) -> None:
+    rows = json.loads((files("kproxy.catalog") / "models.json").read_bytes())
+    for row in rows["models"]:
+        del row["quality"], row["quality_source"]
+    (tmp_path / "older.json").write_text(json.dumps(rows))
+    text = '[catalog]\nfile = "older.json"\n[providers.openai]\napi_key = "k"\n'
+    model = build_catalog(configured(tmp_path, text)).pinned("openai/gpt-4.1")
+    assert model is not None
+    assert (model.quality, model.quality_source) == (prior_at(3.5), PRIOR)
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ("quality = 1.5", "models[0].quality"),
+        ("quality = { code = 0.5 }", "models[0].quality: reasoning is missing"),
+        ("quality = 'good'", "models[0].quality"),
+    ],
+)
+def test_a_wrong_quality_is_refused_with_its_line(tmp_path: Path, row: str, why: str) -> None:
+    with pytest.raises(ConfigError) as problem:
+        acme(tmp_path, row)
+    assert why in str(problem.value)
