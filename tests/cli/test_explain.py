@@ -14,10 +14,12 @@ base_url = "http://127.0.0.1:9000/v1"
 id = "small"
 provider = "acme"
 price = { input = 1, output = 1 }
+quality = 0.7
 [[models]]
 id = "large"
 provider = "acme"
 price = { input = 9, output = 9 }
+quality = 0.7
 capabilities = ["tools"]
 """
 

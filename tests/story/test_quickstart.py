@@ -150,7 +150,7 @@ def test_a_whole_answer(client: openai.OpenAI) -> None:
     routed = answer.x_kairosroute
     assert routed["provider"] == "DeepSeek"
     assert routed["routed_from"] == "auto"
-    assert routed["model"] == answer.model == "deepseek-chat"
+    assert routed["model"] == answer.model == "deepseek-flash"
     assert routed["attempts"] == 1
     assert routed["strategy"] == "single"
     assert re.fullmatch(r"rcpt_\w+", routed["receipt_id"])
