@@ -29,11 +29,15 @@ __all__ = ["FAULTS", "Dial", "Origin", "dialler", "tls_context"]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a provider listens. `host` is a name or a bare address."""
+    """Where a provider listens. `host` is a name or a bare address.
+
+    `known_as` is the name in its certificate, where `host` is an address that was found for it.
+    """
 
     host: str
     port: int
     tls: bool
+    known_as: str | None = None
 
     def authority(self) -> str:
         """The Host field for this origin (RFC 9110 section 7.2)."""
@@ -124,7 +128,7 @@ async def _secure(hub: Hub, sock: socket.socket, context: ssl.SSLContext, origin
     sock.setblocking(False)
     try:
         wrapped = context.wrap_socket(
-            sock, server_hostname=origin.host, do_handshake_on_connect=False
+            sock, server_hostname=origin.known_as or origin.host, do_handshake_on_connect=False
         )
     except (OSError, ValueError) as error:  # the peer has left already, or a name TLS cannot ask
         sock.close()
