@@ -77,6 +77,7 @@ VIOLATIONS = {
     "owner of httpcore": ("kproxy.upstream.attempt", "import httpcore\n", "httpcore"),
     "ring": ("kproxy.api.chat", "import kproxy.api.keys\n", "No cycles"),
     "owner of cryptography": ("kproxy.api.keys", "import cryptography\n", "cryptography"),
+    "owner of pypdf": ("kproxy.api.keys", "import pypdf\n", "pypdf"),
     "owner of sqlite3": ("kproxy.api.keys", "import sqlite3\n", "sqlite3"),
 }
 
