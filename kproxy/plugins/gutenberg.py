@@ -14,7 +14,6 @@ import codecs
 import re
 from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlencode
 
@@ -22,11 +21,12 @@ import msgspec
 import trio
 
 from kproxy.plugins.bookshelf import Bookshelf
+from kproxy.plugins.params import GutenbergParams
 from kproxy.plugins.passages import best_passages, terms
 from kproxy.plugins.source import PluginFailed, Source, check_status, decode, plain
 from kproxy.transport.fetch import Budget, Fetcher, Unfetched
 
-__all__ = ["Book", "GutenbergParams", "Library", "cut_licence", "queries"]
+__all__ = ["Book", "Library", "cut_licence", "queries"]
 
 WHO = "gutendex"
 HOME = "https://www.gutenberg.org"
@@ -45,20 +45,6 @@ _TEXT = re.compile(r"text/plain(?:; ?charset=([A-Za-z0-9_-]{1,20}))?")
 T = TypeVar("T")
 
 _SMALL = frozenset(("of", "the", "and", "de", "von", "van", "la", "le", "du", "in", "to", "a"))
-
-
-class GutenbergParams(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the catalogue is, and how much may come of it."""
-
-    base_url: str  # Gutendex; without a slash at its end
-    cache: Path
-    mirror: str | None = None  # stands in for https://www.gutenberg.org
-    cache_size: int = 256 * 1024 * 1024  # bytes on the disk
-    books: int = 2
-    passages: int = 3  # of each book
-    catalogue_size: int = 512 * 1024  # bytes of a catalogue's answer
-    size: int = 8 * 1024 * 1024  # bytes of a book: the Bible has 4.5 MB
-    seconds: float = 20.0  # for everything
 
 
 class Author(msgspec.Struct, frozen=True):

@@ -11,11 +11,11 @@ import re
 import msgspec
 import trio
 
-from kproxy.admission.keys import Secret
+from kproxy.plugins.params import ImageParams
 from kproxy.plugins.source import PluginFailed, check_status, decode, plain, web_url
 from kproxy.transport.fetch import Ask, Budget, Fetcher, Unfetched
 
-__all__ = ["ImageParams", "Picture", "make_image"]
+__all__ = ["Picture", "make_image"]
 
 WHO = "the images API"
 PROMPT = 32_000  # characters; what the GPT models take
@@ -24,18 +24,6 @@ _KINDS = {"iVBORw0KGgo": "png", "/9j/": "jpeg", "UklGR": "webp", "R0lGOD": "gif"
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 _PIECE = 1 << 18  # characters: less than a millisecond of checking
 _CODE = re.compile(r"[a-z_]{1,64}")
-
-
-class ImageParams(msgspec.Struct, frozen=True, kw_only=True):
-    """Whom to ask, for what, and how much may come of it."""
-
-    base_url: str  # with its /v1; without a slash at its end
-    api_key: Secret | None
-    model: str
-    options: tuple[tuple[str, str], ...] = ()  # `size`, `quality`, ...: sent as they are
-    cost: int | None = None  # nano-dollars for one picture; None: not known
-    size: int = 24 * 1024 * 1024  # bytes of an answer
-    seconds: float = 120.0  # high quality takes a minute
 
 
 class Picture(msgspec.Struct, frozen=True):

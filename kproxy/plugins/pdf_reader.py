@@ -20,11 +20,12 @@ from pathlib import Path
 import msgspec
 import trio
 
+from kproxy.plugins.params import PdfParams
 from kproxy.plugins.pdf_file import PdfFile
 from kproxy.plugins.source import PluginFailed, Source, check_status, web_url
 from kproxy.transport.fetch import Budget, Fetcher, Unfetched
 
-__all__ = ["PdfParams", "PdfReader"]
+__all__ = ["PdfReader"]
 
 CHILD = Path(__file__).with_name("pdf_child.py")
 REAP = 5.0  # seconds for the kernel to take away a child that was killed
@@ -38,18 +39,6 @@ REASONS = {
     "memory": "pdf: the file needs more memory than it may",
     "broken": "pdf: the file is broken",
 }
-
-
-class PdfParams(msgspec.Struct, frozen=True, kw_only=True):
-    """How much reading one file may take."""
-
-    size: int = 20 * 1024 * 1024  # bytes of the file
-    pages: int = 200  # the rest is left out, and the text says so
-    text: int = 400_000  # characters, likewise: some 100,000 tokens
-    memory: int = 512 * 1024 * 1024  # bytes of the child's address space
-    seconds: float = 20.0  # for fetching and reading
-    children: int = 2  # at one time
-    fetch: bool = True  # files that are named by an address
 
 
 class Limits(msgspec.Struct, frozen=True):

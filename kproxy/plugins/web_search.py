@@ -6,37 +6,19 @@ are read leniently, hit by hit: one without an address that can be cited is left
 fetched: the snippets are what the engines offer for this, and a page costs seconds.
 """
 
-from typing import Literal
 from urllib.parse import urlencode
 
 import msgspec
 
-from kproxy.admission.keys import Secret
+from kproxy.plugins.params import Backend, SearchParams
 from kproxy.plugins.source import PluginFailed, Source, check_status, decode, plain, web_url
 from kproxy.transport.fetch import Ask, Budget, Fetcher, Unfetched
 
-__all__ = ["BASE_URLS", "Backend", "SearchParams", "question", "search"]
-
-Backend = Literal["searxng", "brave", "tavily"]
-
-BASE_URLS = {"brave": "https://api.search.brave.com", "tavily": "https://api.tavily.com"}
-"""Where the hosted ones are. A SearXNG is wherever its operator has put it."""
+__all__ = ["question", "search"]
 
 _TITLE = 200  # characters
 _QUESTION = 400  # characters, and
 _WORDS = 50  # words: the most that Brave takes, and Tavily advises no more
-
-
-class SearchParams(msgspec.Struct, frozen=True, kw_only=True):
-    """Whom to ask, and how much may come of it."""
-
-    backend: Backend
-    base_url: str  # without a slash at its end
-    api_key: Secret | None = None
-    count: int = 5  # results, 1 to 20
-    text: int = 1_000  # characters of each
-    size: int = 512 * 1024  # bytes of an answer
-    seconds: float = 8.0
 
 
 class _Hit(msgspec.Struct):

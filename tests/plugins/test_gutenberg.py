@@ -4,7 +4,8 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from kproxy.plugins.gutenberg import GutenbergParams, Library, cut_licence, queries
+from kproxy.plugins.gutenberg import Library, cut_licence, queries
+from kproxy.plugins.params import GutenbergParams
 from kproxy.plugins.source import PluginFailed
 from tests.fakes.fetching import fetching
 from tests.fakes.library import book, page, printed

@@ -5,7 +5,8 @@ import base64
 import pytest
 
 from kproxy.admission.keys import Secret
-from kproxy.plugins.image_gen import ImageParams, Picture, make_image
+from kproxy.plugins.image_gen import Picture, make_image
+from kproxy.plugins.params import ImageParams
 from kproxy.plugins.source import PluginFailed
 from tests.fakes.fetching import fetching
 from tests.fakes.web import HANG, answer, data, redirect, web

@@ -7,8 +7,9 @@ import pytest
 import trio
 
 from kproxy.plugins import pdf_reader
+from kproxy.plugins.params import PdfParams
 from kproxy.plugins.pdf_file import PdfFile
-from kproxy.plugins.pdf_reader import PdfParams, PdfReader, run_child
+from kproxy.plugins.pdf_reader import PdfReader, run_child
 from kproxy.plugins.source import PluginFailed, Source
 from tests.fakes.fetching import fetching
 from tests.fakes.hubbed import until

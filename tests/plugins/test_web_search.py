@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kproxy.admission.keys import Secret
+from kproxy.plugins.params import SearchParams
 from kproxy.plugins.source import PluginFailed, Source
-from kproxy.plugins.web_search import SearchParams, question, search
+from kproxy.plugins.web_search import question, search
 from tests.fakes.fetching import fetching
 from tests.fakes.searches import BRAVE_ERROR, TAVILY_ERROR, brave, searxng, tavily
 from tests.fakes.web import HANG, answer, data, redirect, web
