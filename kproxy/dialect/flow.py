@@ -40,8 +40,9 @@ from typing import NamedTuple
 import msgspec
 
 from kproxy.dialect.base import ChunkFacts, Dialect
+from kproxy.dialect.editor import Edited
 from kproxy.dialect.transcript import Transcript
-from kproxy.errors import Fault, FaultKind
+from kproxy.errors import Fault, FaultKind, Rejected
 from kproxy.schema.reply import ReplyUsage
 from kproxy.wire.events import ProtocolError
 from kproxy.wire.sse import Event, EventReader
@@ -75,13 +76,13 @@ class Flow:
     `extension` makes the `x_kairosroute` object from the usage, once, when it is known.
     `transcript` remembers what was shown, where a broken stream may be continued by another one; of
     that other one it makes the events fit what was shown. This answer's part is its own until it is
-    adopted.
+    adopted. `edited` may be set before the first byte.
     """
 
     __slots__ = (
         "_choices", "_dialect", "_extension", "_finished", "_gathered", "_held", "_part",
         "_placed", "_reader", "_stash", "_transcript", "_wants_usage", "adopted", "committed",
-        "cut_short",
+        "cut_short", "edited",
         "state", "text", "unsent", "usage",
     )  # fmt: skip
 
@@ -105,6 +106,7 @@ class Flow:
         self._held: Event | None = None  # the chunk that may turn out to be the last
         self._placed = False  # x_kairosroute has left
         self._stash: list[Event] = []  # events that wait for the adoption
+        self.edited: Edited | None = None  # changes the text on its way, where somebody is to
         self.adopted = False
         self.cut_short = False  # something wrong came behind a whole answer
         self.committed = False
@@ -187,7 +189,7 @@ class Flow:
                     self._stash = events[place:]
                     break
                 parts.append(self._event(event))
-        except Fault:
+        except (Fault, Rejected):
             self.unsent = b"".join(parts)
             raise
         return b"".join(parts)
@@ -215,6 +217,8 @@ class Flow:
         self.text += facts.text
         if self._part is not None:
             event = self._part.take(event)
+        if self.edited is not None:
+            event = self.edited.take(event)
         if self._held is None and self.committed and facts.plain:
             return event.raw
         return self._chunk(event, facts)
