@@ -17,7 +17,7 @@ from msgspec import Raw
 from kproxy.errors import Rejected, rejected_field
 from kproxy.schema.jsonlimits import JsonLimits, check
 
-__all__ = ["decode_body", "decode_fields", "decode_typed"]
+__all__ = ["decode_body", "decode_fields", "decode_typed", "refuse_repeated"]
 
 _T = TypeVar("_T")
 
@@ -51,7 +51,7 @@ def decode_fields(body: bytes, limits: JsonLimits) -> dict[str, Raw]:
         fields = _parse(_decode_fields, body)
     except msgspec.ValidationError:
         raise _malformed("expected an object") from None
-    _refuse_repeated(body, fields)
+    refuse_repeated(body, fields)
     return fields
 
 
@@ -78,7 +78,7 @@ def _parse(decode: Callable[[bytes], _T], body: bytes) -> _T:
         raise _malformed(reason) from None
 
 
-def _refuse_repeated(body: bytes, fields: dict[str, Raw]) -> None:
+def refuse_repeated(body: bytes, fields: dict[str, Raw]) -> None:
     """Raise when a top-level name stands twice, in whatever spelling.
 
     A dict keeps the place of a name's first value and the bytes of its last. So if every name is
