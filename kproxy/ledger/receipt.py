@@ -65,6 +65,8 @@ def _receipt(receipt: Receipt) -> Members:
     }
     if joins:
         members["joins"] = joins
+    if receipt.guardrails:
+        members["guardrails"] = receipt.guardrails
     return members
 
 

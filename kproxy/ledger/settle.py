@@ -12,7 +12,7 @@ import msgspec
 from kproxy.catalog.load import Price
 from kproxy.money import PER_MILLION, format_usd, round_half_up
 from kproxy.outcome import Usage
-from kproxy.schema.receipt import Join
+from kproxy.schema.receipt import Fired, Join
 
 __all__ = ["Settlement", "cost", "extension_json", "savings", "total_cost", "total_usage"]
 
@@ -89,6 +89,7 @@ class Settlement(msgspec.Struct, frozen=True):
     attempts: int
     strategy: str
     joins: tuple[Join, ...] = ()  # where a broken stream was continued
+    guardrails: tuple[Fired, ...] = ()  # rules of the operator that have found something
 
     @property
     def cost_usd(self) -> str | None:
@@ -116,6 +117,8 @@ def extension_json(settlement: Settlement, explain: bytes | None = None) -> byte
     ]
     if settlement.joins:
         members.append((b"rescued", _quote(settlement.joins)))
+    if settlement.guardrails:
+        members.append((b"guardrails", _quote(settlement.guardrails)))
     if settlement.estimated:
         members.append((b"estimated", b"true"))
     if explain is not None:

@@ -8,7 +8,7 @@ import msgspec
 
 from kproxy.outcome import AttemptOutcome, Ending, Usage
 
-__all__ = ["Candidate", "Classification", "Decision", "Execution", "Join", "Receipt"]
+__all__ = ["Candidate", "Classification", "Decision", "Execution", "Fired", "Join", "Receipt"]
 
 
 class Classification(msgspec.Struct, frozen=True):
@@ -54,6 +54,14 @@ class Join(msgspec.Struct, frozen=True):
     provider: str
 
 
+class Fired(msgspec.Struct, frozen=True):
+    """A rule of the operator that has found something, and how often."""
+
+    rule: str
+    action: str
+    count: int
+
+
 class Execution(msgspec.Struct, frozen=True):
     """What became of the request. `cost` is the sum over all attempts, None if one is unknown.
 
@@ -88,3 +96,4 @@ class Receipt(msgspec.Struct, frozen=True):
     attempts: tuple[AttemptOutcome, ...]
     execution: Execution
     policy_version: str
+    guardrails: tuple[Fired, ...] = ()

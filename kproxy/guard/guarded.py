@@ -1,0 +1,169 @@
+"""One request under the operator's rules: its messages in, what a provider may see out; and back.
+
+`Guarded` is made for a request, edits its messages once, then each whole answer or each stream
+of one, and knows afterwards which rules have found how much. It holds the originals of what it
+masked, so it lives no longer than the request.
+"""
+
+from collections import Counter
+
+from msgspec import Raw
+
+from kproxy.errors import Fault, FaultKind, Rejected
+from kproxy.guard.placeholders import Placeholders, Restorer, looks_written
+from kproxy.guard.rules import Action, Rule, Ruleset
+from kproxy.guard.scan import Blocked, Scanner, rewrite
+from kproxy.guard.texts import edit_messages, edit_reply
+from kproxy.schema.receipt import Fired
+
+__all__ = ["MAX_PIECE", "AnswerEditor", "Guarded", "refuse_blocked", "texts_of"]
+
+MAX_PIECE = 16_384
+"""Characters of one piece of a stream. It is looked at where nobody else runs meanwhile, and the
+worst text of this size takes some 15 ms; a token has a few characters."""
+
+
+class Guarded:
+    """See the module. `asked` and `answered` are the rules of the two sides."""
+
+    def __init__(self, asked: Ruleset | None, answered: Ruleset | None) -> None:
+        self._asked = asked
+        self._answered = answered
+        self._counts: Counter[Rule] = Counter()
+        self._placeholders = Placeholders()
+        self._adopted: list[AnswerEditor] = []
+
+    def __repr__(self) -> str:
+        return f"<Guarded {self.fired}>"
+
+    def messages(self, messages: Raw) -> Raw:
+        """The messages as a provider may see them. Raises Rejected 400. Only once."""
+        asked = self._asked
+        if asked is None:
+            return messages
+        if any(rule.action is Action.MASK for rule in asked.rules) and looks_written(
+            bytes(messages)
+        ):
+            for text in texts_of(messages):
+                self._placeholders.avoid(text)
+        try:
+            return edit_messages(
+                messages, lambda text: rewrite(asked, text, self._replace, self._counts)
+            )
+        except Blocked as blocked:
+            raise refuse_blocked(blocked, "content", "messages") from None
+
+    def reply(self, body: bytes) -> bytes:
+        """A whole answer as the caller may see it. Raises Rejected 400."""
+        if self._answered is None and not self._placeholders.originals:
+            return body
+        try:
+            return edit_reply(body, self._answer, self._placeholders.restore)
+        except Blocked as blocked:
+            raise refuse_blocked(blocked, "answer", None) from None
+
+    def editor(self, *, goes_on: bool = False) -> "AnswerEditor | None":
+        """For one stream of an answer; None: nothing is to be changed in it.
+
+        `goes_on`: it continues the stream that was adopted last, and what was withheld there.
+        """
+        if self._answered is None and not self._placeholders.originals:
+            return None
+        if goes_on and self._adopted:
+            return self._adopted[-1].fork()
+        return AnswerEditor(self._answered, self._placeholders)
+
+    def adopt(self, editor: "AnswerEditor") -> None:
+        """This stream is the one that the caller gets, or a part of it. Only once each."""
+        self._adopted.append(editor)
+
+    @property
+    def fired(self) -> tuple[Fired, ...]:
+        """The rules that have found something so far, and how often."""
+        total = sum((editor.counts for editor in self._adopted), self._counts)
+        return tuple(Fired(rule.name, rule.action.value, count) for rule, count in total.items())
+
+    def _replace(self, rule: Rule, found: str) -> str:
+        if rule.action is Action.MASK:
+            return self._placeholders.give(rule.label, found)
+        return _redacted(rule, found)
+
+    def _answer(self, text: str) -> str:
+        if self._answered is not None:
+            text = rewrite(self._answered, text, _redacted, self._counts)
+        return self._placeholders.restore(text)
+
+
+class AnswerEditor:
+    """The text of one stream, piece by piece: rules first, then the originals.
+
+    Only what comes from the provider is judged: what was masked is the caller's own.
+    """
+
+    __slots__ = ("_answered", "_lines", "_placeholders", "counts")
+
+    def __init__(self, answered: Ruleset | None, placeholders: Placeholders) -> None:
+        self._answered = answered
+        self._placeholders = placeholders
+        self._lines: dict[int, tuple[Scanner | None, Restorer]] = {}
+        self.counts: Counter[Rule] = Counter()
+
+    def __repr__(self) -> str:
+        return f"<AnswerEditor {sum(self.counts.values())} found>"
+
+    def text(self, choice: int, piece: str) -> str:
+        """What of the text may leave now. Raises Rejected 400, Fault."""
+        if len(piece) > MAX_PIECE:
+            raise Fault(FaultKind.TOO_LARGE, "a piece of text too large for the operator's rules")
+        scanner, restorer = self._line(choice)
+        try:
+            return restorer.feed(piece if scanner is None else scanner.feed(piece))
+        except Blocked as blocked:
+            raise refuse_blocked(blocked, "answer", None) from None
+
+    def end(self, choice: int, finish: str) -> str:
+        """What was withheld. Raises Rejected 400."""
+        scanner, restorer = self._line(choice)
+        try:
+            rest = "" if scanner is None else scanner.end()
+        except Blocked as blocked:
+            raise refuse_blocked(blocked, "answer", None) from None
+        return restorer.feed(rest) + restorer.end()
+
+    def fork(self) -> "AnswerEditor":
+        """One that goes on from here, and counts anew. May be made several times."""
+        forked = AnswerEditor(self._answered, self._placeholders)
+        for choice, (scanner, restorer) in self._lines.items():
+            scanning = None if scanner is None else scanner.fork(forked.counts)
+            forked._lines[choice] = (scanning, restorer.fork())
+        return forked
+
+    def _line(self, choice: int) -> tuple[Scanner | None, Restorer]:
+        line = self._lines.get(choice)
+        if line is None:
+            answered = self._answered
+            scanner = None if answered is None else Scanner(answered, _redacted, self.counts)
+            line = self._lines[choice] = (scanner, self._placeholders.restorer())
+        return line
+
+
+def texts_of(messages: Raw) -> list[str]:
+    """The texts of a request's messages, in order."""
+    texts: list[str] = []
+
+    def collect(text: str) -> str:
+        texts.append(text)
+        return text
+
+    edit_messages(messages, collect)
+    return texts
+
+
+def refuse_blocked(blocked: Blocked, what: str, param: str | None) -> Rejected:
+    """The 400 that names the rule, and not what it has found."""
+    message = f"The {what} was blocked by the rule '{blocked.rule.name}'."
+    return Rejected(400, "content_blocked", message, param=param)
+
+
+def _redacted(rule: Rule, _: str) -> str:
+    return f"<{rule.label}>"
