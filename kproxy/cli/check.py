@@ -12,6 +12,7 @@ from kproxy.cli.options import as_json, config_option, print_json
 from kproxy.cli.serve import NO_MODEL
 from kproxy.config import Config, ConfigError, Overrides, load
 from kproxy.config.catalog import OPERATOR, build_catalog
+from kproxy.config.guardrails import describe_rules
 
 __all__ = ["check"]
 
@@ -43,7 +44,7 @@ def check(context: click.Context, *, config: Path | None, json: bool) -> None:
         return
     for name, value in summary.items():
         text = ", ".join(value) if isinstance(value, list) else value
-        click.echo(f"{name.replace('_', ' ') + ':':<11}{text}")
+        click.echo(f"{name.replace('_', ' ') + ':':<10} {text}")
 
 
 def _summary(config: Config) -> dict[str, str | list[str]]:
@@ -51,7 +52,7 @@ def _summary(config: Config) -> dict[str, str | list[str]]:
     passing = [slug for slug, given in config.providers.items() if given.models == "any"]
     names = [model.key for model in models if model.enabled]
     names += [f"{slug}/<any name>" for slug in passing]
-    return {
+    summary: dict[str, str | list[str]] = {
         "file": "none" if config.source is None else str(config.source),
         "listen": [str(address) for address in config.listen],
         "data_dir": str(config.data_dir),
@@ -62,6 +63,8 @@ def _summary(config: Config) -> dict[str, str | list[str]]:
         "models": names or [NO_MODEL],
         "quality": _qualities(model.quality_source for model in models if model.enabled),
     }
+    rules = describe_rules(config.guardrails)
+    return summary | {"guardrails": rules} if rules else summary
 
 
 def _qualities(sources: Iterable[str]) -> list[str]:

@@ -19,10 +19,12 @@ from kproxy.admission.tiers import TIERS, Tier
 from kproxy.catalog.load import Catalog, load_packaged, parse_catalog
 from kproxy.config.checks import check_address, check_api_key, check_model, check_port
 from kproxy.config.document import ConfigError, Document, PlacedError, Steps
+from kproxy.config.guardrails import check_guardrails
 from kproxy.config.model import (
     Address,
     Attempts,
     FileConfig,
+    GuardrailsConfig,
     Limits,
     ModelConfig,
     ProviderConfig,
@@ -76,6 +78,7 @@ class Config:
     attempts: Attempts
     routing: RoutingConfig
     router: Router  # the packaged one, or the operator's own
+    guardrails: GuardrailsConfig
     half_close: bool  # answer a caller that has ended its sending side
     drain_timeout: float  # seconds
     strict_ledger: bool  # a receipt is on the disk before its answer ends
@@ -109,6 +112,7 @@ def load(overrides: Overrides, environ: Mapping[str, str]) -> Config:
             attempts=file.attempts,
             routing=file.routing,
             router=_router(environ, document, file.routing.artefact),
+            guardrails=check_guardrails(file.guardrails),
             half_close=file.half_close,
             drain_timeout=file.drain_timeout,
             strict_ledger=file.ledger == "strict",

@@ -22,12 +22,15 @@ __all__ = [
     "Attempts",
     "CatalogConfig",
     "FileConfig",
+    "GuardrailsConfig",
     "Limits",
     "ModelConfig",
+    "ModerationConfig",
     "PriceConfig",
     "ProviderConfig",
     "RouteTimeoutsConfig",
     "RoutingConfig",
+    "RuleConfig",
     "SimConfig",
     "TierConfig",
     "Timeouts",
@@ -202,6 +205,34 @@ class Attempts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     credential_rest: Seconds = 30.0  # after a 401: somebody has to put in another key
 
 
+class RuleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One row of `[[guardrails.rules]]`; `guard/rules.py` says what the actions do."""
+
+    action: Literal["allow", "mask", "redact", "block"]
+    name: str = ""  # empty: the builtin's
+    builtin: str | None = None  # one of `guard/builtin.py`
+    pattern: str | None = None  # RE2's syntax; a match has an end
+    on: tuple[Literal["request", "response"], ...] = ()  # empty: both, of a mask the request
+
+
+class ModerationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[guardrails.moderation]`: an operator's own classifier, asked before anything is sent."""
+
+    url: str  # of the endpoint itself, as in http://127.0.0.1:9100/v1/moderations
+    model: str | None = None  # passed on in the question
+    api_key: Secret | None = None
+    deadline: Seconds = 2.0  # it stands in front of every first token
+    max_bytes: Bytes = 1024 * 1024  # of the question; OpenAI's own takes about as much
+    fail: Literal["open", "closed"] = "closed"  # what was not judged is not safe by that
+
+
+class GuardrailsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[guardrails]`: rules on what is said. None of either: nothing is looked at."""
+
+    rules: tuple[RuleConfig, ...] = ()
+    moderation: ModerationConfig | None = None
+
+
 class SimConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[sim]`: how the simulated providers behave; `sim/params.py` says what each key means.
 
@@ -238,4 +269,5 @@ class FileConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     timeouts: Timeouts = Timeouts()
     attempts: Attempts = Attempts()
     routing: RoutingConfig = RoutingConfig()
+    guardrails: GuardrailsConfig = GuardrailsConfig()
     sim: SimConfig = SimConfig()

@@ -123,3 +123,11 @@ def test_a_configuration_without_any_model_says_so(run):
     )
     result = run('[providers.acme]\nbase_url = "http://h/v1"\nmodels = "any"\n')
     assert "models:    acme/<any name>\n" in result.stdout
+
+
+def test_rules_are_told_and_a_bad_one_is_named(run):
+    rule = '[[guardrails.rules]]\nname = "ours"\naction = "block"\npattern = '
+    assert "guardrails: ours (block request and response)\n" in run(rule + '"secret"\n').stdout
+    result = run(rule + '"(secret"\n')
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert 'kproxy.toml:4: guardrails.rules[0].pattern: rule "ours": missing )' in result.output
