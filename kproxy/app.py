@@ -19,12 +19,14 @@ from urllib.parse import urlsplit
 import trio
 
 from kproxy.admission.keys import KeyRecord, Secret
+from kproxy.api.guardrails import Guardrails, Moderation
 from kproxy.api.idempotency import Once
 from kproxy.api.routes import Router
 from kproxy.api.service import Service
 from kproxy.catalog.load import Catalog, load_packaged
 from kproxy.config import Address, Config
 from kproxy.config.catalog import build_catalog
+from kproxy.config.guardrails import build_rules
 from kproxy.config.params import (
     attempt_policy,
     health_params,
@@ -52,6 +54,7 @@ from kproxy.transport.accept import open_listeners
 from kproxy.transport.dial import Dial, Origin, dialler, tls_context
 from kproxy.transport.hub import Hub
 from kproxy.transport.pool import Pool, PoolParams
+from kproxy.upstream.asking import ask
 from kproxy.upstream.endpoint import AnswerLimits, Endpoint
 from kproxy.wire.limits import H1Limits
 
@@ -59,6 +62,15 @@ __all__ = ["Started", "serve"]
 
 READERS = 2
 """Threads that may read receipts at one time."""
+
+QUESTIONS = 256
+"""Connections to the operator's classifier; requests beyond them wait, within its deadline."""
+
+VERDICT = 65_536
+"""Bytes of its answer; OpenAI's has two thousand."""
+
+LOOKERS = 2
+"""Threads that may look at long texts for the operator's rules, at one time."""
 
 SIM_HOST = "127.0.0.1"
 
@@ -111,7 +123,9 @@ async def _run(
         catalog = build_catalog(config)
         lag, draining = LoopLag(), trio.Event()
         nursery.start_soon(lag.run)
-        service = build_service(config, Parts(catalog, endpoints, stores, hub, draining, lag))
+        classifier = _classifier(config, hub)
+        parts = Parts(catalog, endpoints, stores, hub, draining, lag, classifier)
+        service = build_service(config, parts)
         params = listener_params(config, DateField(time.time))
         listener = Listener(hub, listeners, Router(service), params)
         metrics = service.metrics
@@ -130,7 +144,7 @@ async def _run(
         announce(_started(config, catalog, addresses, first))
         await listener.wait_over()
         nursery.cancel_scope.cancel()
-    for endpoint in endpoints.values():
+    for endpoint in (*endpoints.values(), *filter(None, [classifier])):
         endpoint.pool.close()
     hub.close()
 
@@ -181,12 +195,14 @@ class Parts:
     hub: Hub
     draining: trio.Event
     lag: LoopLag
+    classifier: Endpoint | None = None
 
 
 def build_service(config: Config, parts: Parts) -> Service:
     """Everything the handlers need, from the parts."""
     catalog, name = parts.catalog, config.reference_model
     stores, keys = parts.stores, parts.stores.keys
+    faults = FaultLog()
     references = catalog.by_id(name) or load_packaged().by_id(name)
     return Service(
         catalog=catalog,
@@ -211,11 +227,29 @@ def build_service(config: Config, parts: Parts) -> Service:
         json_limits=json_limits(config),
         reference=references[0].price if references else None,
         metrics=Metrics((model.provider, model.id) for model in catalog.models),
-        faults=FaultLog(),
+        faults=faults,
         timers=parts.hub.timers,
         receipts=stores.receipts,
         once=Once(stores.answers, time.time),
+        guardrails=_guardrails(config, parts.classifier, faults),
     )
+
+
+def _guardrails(config: Config, classifier: Endpoint | None, faults: FaultLog) -> Guardrails | None:
+    """What looks at texts; None: nothing was configured, and nothing is imported for it."""
+    given, moderation = config.guardrails, None
+    if not given.rules and classifier is None:
+        return None
+    if classifier is not None and given.moderation is not None:
+        moderation = Moderation(
+            ask=partial(ask, classifier, given.moderation.deadline),
+            model=given.moderation.model,
+            max_bytes=given.moderation.max_bytes,
+            fails_open=given.moderation.fail == "open",
+            note=lambda fault: faults.note("guardrails", "moderation", fault, trio.current_time()),
+        )
+    asked, answered = build_rules(given)
+    return Guardrails(asked, answered, moderation, trio.CapacityLimiter(LOOKERS))
 
 
 def _watch(
@@ -279,19 +313,41 @@ async def _endpoints(config: Config, hub: Hub, nursery: trio.Nursery) -> dict[st
 
 def _endpoint(config: Config, slug: str, url: str, dial: Dial, hub: Hub) -> Endpoint:
     given, limits, times = config.providers[slug], config.limits, config.timeouts
-    parts = urlsplit(url)
-    tls = parts.scheme == "https"
-    origin = Origin(parts.hostname or "", parts.port or (443 if tls else 80), tls)
+    origin, path = _place(url)
     dialect = OpenAI()
     params = PoolParams(given.max_connections, times.connect, times.upstream_keep_alive)
     return Endpoint(
         provider=slug,
         dialect=dialect,
         pool=Pool(origin, dial, hub.timers, params),
-        target=parts.path + dialect.path,
+        target=path + dialect.path,
         api_key=given.api_key or Secret(""),
         h1=H1Limits(response_head=limits.upstream_head),
         limits=AnswerLimits(limits.upstream_body, limits.sse_line, limits.sse_event),
+    )
+
+
+def _place(url: str) -> tuple[Origin, str]:
+    parts = urlsplit(url)
+    tls = parts.scheme == "https"
+    return Origin(parts.hostname or "", parts.port or (443 if tls else 80), tls), parts.path
+
+
+def _classifier(config: Config, hub: Hub) -> Endpoint | None:
+    """The operator's own endpoint for moderation, off the relay's path."""
+    given, limits, times = config.guardrails.moderation, config.limits, config.timeouts
+    if given is None:
+        return None
+    origin, path = _place(given.url)
+    dial = dialler(hub, tls_context() if origin.tls else None)
+    return Endpoint(
+        provider="guardrails",
+        dialect=OpenAI(),
+        pool=Pool(origin, dial, hub.timers, PoolParams(QUESTIONS, times.connect)),
+        target=path or "/",
+        api_key=given.api_key or Secret(""),
+        h1=H1Limits(response_head=limits.upstream_head),
+        limits=AnswerLimits(body=VERDICT),
     )
 
 

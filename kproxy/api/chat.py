@@ -1,8 +1,9 @@
 """POST /v1/chat/completions: the life of a request, top to bottom.
 
 who -> limited -> body -> parsed -> allowed -> its turn (with an Idempotency-Key, idempotency.py) ->
-planned -> reserved -> carried out. Each step either gives the next one its value or raises what the
-caller is told; nothing is dispatched, counted or charged for a refused request.
+guarded (by the operator's rules, where there are some) -> planned -> reserved -> carried out. Each
+step either gives the next one its value or raises what the caller is told; nothing is dispatched,
+counted or charged for a refused request.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ import math
 import trio
 
 from kproxy.api.admit import Passed, key_constraints, limited_by, reserve, take_turn
+from kproxy.api.guardrails import guard_request
 from kproxy.api.idempotency import Asked, Keep, idempotency_key, replay
 from kproxy.api.job import Admitted, Job
 from kproxy.api.service import Service
@@ -22,7 +24,7 @@ from kproxy.routing.candidates import is_auto
 from kproxy.routing.conversation import turn_of
 from kproxy.routing.estimate import estimate_prompt_tokens
 from kproxy.routing.planner import plan
-from kproxy.schema.chat import decode_chat
+from kproxy.schema.chat import ChatCall, decode_chat
 
 __all__ = ["complete_chat"]
 
@@ -39,9 +41,7 @@ async def complete_chat(service: Service, exchange: Exchange) -> None:
     if key is None:
         await _carry_out(service, exchange, passed)
         return
-    wish = call.request.extension.deadline_ms
-    total = min(service.policy.timeouts.total, math.inf if wish is None else wish / 1000)
-    deadline = exchange.arrived + total
+    deadline = _deadline(service, exchange, call)
     asked = Asked(caller.account.id, key, hashlib.sha256(body).digest(), deadline)
     async with service.once.turn(asked) as turn:
         if turn.kept is None:
@@ -55,6 +55,11 @@ async def _carry_out(
     service: Service, exchange: Exchange, passed: Passed, keep: Keep | None = None
 ) -> None:
     """Plan, reserve, dispatch, answer. Raises what the caller is told."""
+    guarded = None
+    if service.guardrails is not None:
+        deadline = _deadline(service, exchange, passed.call)
+        call, guarded = await guard_request(service.guardrails, passed.call, deadline)
+        passed = passed._replace(call=call)
     call, key, now = passed.call, key_constraints(passed.caller), trio.current_time()
     prompt_tokens = estimate_prompt_tokens(call.prompt)
     free = is_auto(call.request.model)
@@ -71,7 +76,7 @@ async def _carry_out(
         None if turn is None else service.conversations.route(turn, now),
     )
     held, decision = reserve(service, passed, prompt_tokens, decision)
-    admitted = Admitted(passed, prompt_tokens, held, keep)
+    admitted = Admitted(passed, prompt_tokens, held, keep, guarded)
     with Job(service, exchange, admitted, decision) as job:
         if call.request.stream:
             await answer_stream(job)
@@ -79,3 +84,10 @@ async def _carry_out(
             await answer_whole(job)
     if turn is not None:
         service.conversations.answered(turn, job.answered_by, trio.current_time())
+
+
+def _deadline(service: Service, exchange: Exchange, call: ChatCall) -> float:
+    """When the caller's patience ends, or ours; the plan's own total may be shorter."""
+    wish = call.request.extension.deadline_ms
+    total = min(service.policy.timeouts.total, math.inf if wish is None else wish / 1000)
+    return exchange.arrived + total

@@ -17,10 +17,12 @@ from msgspec import Raw
 
 from kproxy.api.job import Job
 from kproxy.api.record import AttemptRecord
+from kproxy.dialect.editor import Edited
 from kproxy.dialect.flow import Flow, FlowState, Wanted
 from kproxy.dialect.transcript import Transcript
 from kproxy.downstream.exchange import Exchange, ExchangeState
 from kproxy.errors import Fault, FaultKind, Rejected
+from kproxy.guard.guarded import AnswerEditor
 from kproxy.routing.chain import Chain
 from kproxy.routing.plan import AttemptSpec
 from kproxy.transport.duplex import Broken
@@ -119,10 +121,13 @@ class Relay:
 class Committed:
     """An attempt past its commit point, and the bytes that brought it there."""
 
-    __slots__ = ("first", "flow", "record", "relay")
+    __slots__ = ("editor", "first", "flow", "record", "relay")
 
-    def __init__(self, record: AttemptRecord, flow: Flow, relay: Relay) -> None:
+    def __init__(
+        self, record: AttemptRecord, flow: Flow, relay: Relay, editor: AnswerEditor | None = None
+    ) -> None:
         self.record = record
+        self.editor = editor  # by the operator's rules
         self.flow = flow
         self.relay = relay
         self.first = b""
@@ -131,6 +136,12 @@ class Committed:
     def attempt(self) -> Attempt:
         """The open attempt."""
         return self.record.attempt
+
+    def adopt(self, job: Job) -> None:
+        """This is the answer that the caller gets, or a part of it. Only once."""
+        job.adopted = self.record
+        if self.editor is not None and job.guarded is not None:
+            job.guarded.adopt(self.editor)
 
     def opening(self, job: Job) -> bytes:
         """What is to be sent now: the head where it has not left, and what has gathered."""
@@ -178,8 +189,12 @@ class Streaming:
                 # What it refuses is our prefill: the caller's own messages were taken before.
                 raise Fault(FaultKind.NO_PREFILL, "it does not go on from a prefill") from refusal
             won = self._committed(record)
-            while not won.flow.committed:
-                won.first = won.relay.take(await record.attempt.next_piece())
+            try:
+                while not won.flow.committed:
+                    won.first = won.relay.take(await record.attempt.next_piece())
+            except Rejected:  # by a rule: the receipt names it
+                won.adopt(self._job)
+                raise
         record.note_first_token()
         return won
 
@@ -213,5 +228,8 @@ class Streaming:
             self._transcript,
         )
         record.flow = flow
+        editor = None if job.guarded is None else job.guarded.editor(goes_on=self._shown > 0)
+        if editor is not None:
+            flow.edited = Edited([editor])
         relay = Relay(attempt, flow, job.exchange, holds=job.service.journal.strict)
-        return Committed(record, flow, relay)
+        return Committed(record, flow, relay, editor)

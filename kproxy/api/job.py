@@ -21,6 +21,7 @@ from kproxy.api.service import Held, Service
 from kproxy.downstream.exchange import Exchange
 from kproxy.downstream.respond import Answer
 from kproxy.errors import Exhausted, FaultKind
+from kproxy.guard.guarded import Guarded
 from kproxy.ledger.receipt import attempts_json
 from kproxy.ledger.settle import Settlement, extension_json, savings, total_cost, total_usage
 from kproxy.outcome import AttemptOutcome, Ending, Usage
@@ -29,7 +30,7 @@ from kproxy.routing.candidates import is_auto
 from kproxy.routing.chain import Chain
 from kproxy.routing.explain import explain_json
 from kproxy.routing.plan import AttemptSpec, Plan
-from kproxy.schema.receipt import Decision, Execution, Join, Receipt
+from kproxy.schema.receipt import Decision, Execution, Fired, Join, Receipt
 from kproxy.store.database import StoreError
 from kproxy.upstream.attempt import Attempt, Timing
 from kproxy.wire.events import Headers
@@ -46,13 +47,15 @@ CHARGED = frozenset({Ending.COMPLETE, Ending.SUPERSEDED, Ending.CANCELLED})
 @dataclass(frozen=True, slots=True)
 class Admitted:
     """A request that may be dispatched. `prompt_tokens` is our estimate; `held` is what it may use,
-    and the job's to end. `keep`: the caller may ask for the same answer again.
+    and the job's to end. `keep`: the caller may ask for the same answer again. `guarded`: the
+    operator's rules have edited it, and edit what answers it.
     """
 
     passed: Passed
     prompt_tokens: int
     held: Held
     keep: Keep | None = None
+    guarded: Guarded | None = None
 
 
 class Job:
@@ -64,6 +67,7 @@ class Job:
         self.service = service
         self.exchange = exchange
         self.call = admitted.passed.call
+        self.guarded = admitted.guarded
         self.most_output = self.call.request.most_output
         self.prompt_tokens = admitted.prompt_tokens
         self.plan = plan
@@ -202,13 +206,14 @@ class Job:
         """What counts against the account's limits: nothing for a refused or failed request, and
         of any other not the attempts that failed before a word of them was shown.
 
-        An answer that our own clock ended is no failed one: the caller, who may set that clock,
-        has the words.
+        An answer that our own clock ended, or a rule of the operator's, is no failed one: the
+        caller, who may set that clock and choose the words, has what was said before.
         """
-        out_of_time = self._parts and self._parts[-1].fault == FaultKind.TOTAL_TIMEOUT.value
-        if status in (Ending.REJECTED, Ending.ERROR) or (
-            status is Ending.FAULT and not out_of_time
-        ):
+        last = self._parts[-1] if self._parts else None
+        has_words = last is not None and (
+            last.fault == FaultKind.TOTAL_TIMEOUT.value or last.ending is Ending.REJECTED
+        )
+        if status is Ending.ERROR or (status in (Ending.REJECTED, Ending.FAULT) and not has_words):
             return NOTHING
         tier, amounts = self._admitted.passed.caller.tier, []
         for outcome in self.outcomes:
@@ -237,6 +242,7 @@ class Job:
             attempts=len(self.outcomes),
             strategy=self.plan.strategy,
             joins=self.joins,
+            guardrails=self._fired,
         )
 
     def extension(self, settlement: Settlement) -> bytes:
@@ -269,6 +275,10 @@ class Job:
 
     def _keys(self) -> tuple[str, ...]:
         return tuple(spec.model.key for spec in self.plan.attempts)
+
+    @property
+    def _fired(self) -> tuple[Fired, ...]:
+        return () if self.guarded is None else self.guarded.fired
 
     def _cost(self) -> int | None:
         return total_cost(outcome.cost for outcome in self.outcomes)
@@ -311,6 +321,7 @@ class Job:
                 charged_spend=charged.spend,
             ),
             policy_version=plan.policy_version,
+            guardrails=self._fired,
         )
 
     def _server_timing(self, attempt: Attempt) -> bytes:

@@ -112,7 +112,7 @@ class AttemptRecord:
             self._break(fault, now)
         elif ending is Ending.REJECTED:
             self._grant.refused(now)
-            self._leave(Ending.REJECTED, None, None, now)
+            self._leave(Ending.REJECTED, self._used(charged=False), None, now)
         elif ending is Ending.ERROR:
             self._grant.abandoned(now, None)
             self._leave(Ending.ERROR, self._used(charged=self.attempt.sent), None, now)

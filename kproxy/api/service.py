@@ -13,6 +13,7 @@ from kproxy.admission.ratelimit import RateParams, Verdict
 from kproxy.admission.sidecar import local_caller
 from kproxy.admission.standing import Standing
 from kproxy.admission.tiers import Tier
+from kproxy.api.guardrails import Guardrails
 from kproxy.api.idempotency import Once
 from kproxy.catalog.load import Catalog, Price
 from kproxy.downstream.exchange import Exchange
@@ -121,6 +122,7 @@ class Service:
     timers: Timers
     receipts: Receipts
     once: Once
+    guardrails: Guardrails | None = None  # None: nobody looks at what is said
 
     def identify(self, exchange: Exchange) -> Caller:
         """Who is calling. Raises Rejected 401; without keys 403 for a foreign web page."""

@@ -22,7 +22,7 @@ from kproxy.dialect.flow import FlowState, splice
 from kproxy.dialect.transcript import Transcript, continued
 from kproxy.downstream.exchange import ExchangeState
 from kproxy.downstream.respond import error_event
-from kproxy.errors import BrokenStream, DeadlineExceeded, Exhausted, Fault
+from kproxy.errors import BrokenStream, DeadlineExceeded, Exhausted, Fault, Rejected
 from kproxy.routing.chain import Chain
 from kproxy.routing.rescue import rescue_plan
 from kproxy.schema.receipt import Join
@@ -74,8 +74,9 @@ async def _relay(job: Job, won: Committed) -> Fault | None:
 
     Raises Broken and Expired of the caller's side. What preceded the fault has been sent.
     """
-    job.adopted = won.record
+    won.adopt(job)
     exchange, link, journal = job.exchange, job.exchange.link, job.service.journal
+    refusal: Rejected | None = None
     with won.record:
         try:
             rest = await _carry(job, won)
@@ -84,6 +85,12 @@ async def _relay(job: Job, won: Committed) -> Fault | None:
             if won.flow.unsent:
                 await link.send_all(exchange.frame(won.flow.unsent))
             return fault
+        except Rejected as blocked:  # by a rule: Connection tells it by one error event
+            rest, refusal = b"", blocked
+        if refusal is not None:
+            if won.flow.unsent:
+                await link.send_all(exchange.frame(won.flow.unsent))
+            raise refusal
         if rest:
             if journal.strict:
                 await journal.durable()
@@ -97,14 +104,14 @@ async def _relay(job: Job, won: Committed) -> Fault | None:
 
 async def _carry(job: Job, won: Committed) -> bytes:
     """The head where it has not left, what has gathered, and then chunk by chunk; what is still due
-    when the answer is whole. Raises Fault, Broken, Expired."""
+    when the answer is whole. Raises Fault, Rejected (by a rule), Broken, Expired."""
     exchange = job.exchange
     first = exchange.due() + won.opening(job)
-    broken: Fault | None = None
+    broken: Fault | Rejected | None = None
     try:
         first += won.relay.adopt()
-    except Fault as fault:
-        broken = fault
+    except (Fault, Rejected) as error:
+        broken = error
     exchange.link.deadline = job.deadline  # the total binds a caller who reads slowly, too
     await exchange.link.send_all(first)
     exchange.link.deadline = math.inf

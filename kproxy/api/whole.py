@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from kproxy.api.guardrails import guard_reply
 from kproxy.api.job import Job
 from kproxy.api.record import AttemptRecord
 from kproxy.dialect.base import ReplyFacts
@@ -57,11 +58,15 @@ async def answer_whole(job: Job) -> None:
     won = await carry_out(chain, job.deadline, Replying(job, chain))
     record, body, facts = won
     job.adopted = record
-    record.shown = True
     record.attempt.finish()
+    body = untag(body) if facts.tagged else body
+    if job.guarded is not None and job.service.guardrails is not None:
+        with record:
+            body = await guard_reply(job.service.guardrails, job.guarded, body)
+    record.shown = True
     record.complete(facts.usage, facts.text)
     settlement = job.settlement()
-    body = splice(untag(body) if facts.tagged else body, job.extension(settlement))
+    body = splice(body, job.extension(settlement))
     headers = [JSON_TYPE, *job.fields(record.attempt), *job.money_fields(settlement)]
     answer = Answer(200, headers, body)
     await job.keep(answer)

@@ -19,6 +19,7 @@ import trio
 
 from kproxy.admission.keys import Account, KeyRecord, Secret, digest
 from kproxy.admission.tiers import TIERS
+from kproxy.api.guardrails import Guardrails
 from kproxy.api.idempotency import Once
 from kproxy.api.routes import Router
 from kproxy.api.service import Service
@@ -87,6 +88,7 @@ class House:
     shelf: Receipts | None = None  # only a test of receipts has some
     appraise: Callable[[Any], Any] = lambda request: None  # only a test of the router has one
     once: Once | None = None  # only a test of Idempotency-Key has one
+    guardrails: Guardrails | None = None
 
     limits: Any = field(default_factory=NoLimits)
 
@@ -131,6 +133,7 @@ class House:
             timers=self.timers,
             receipts=self.shelf,
             once=self.once,
+            guardrails=self.guardrails,
         )
         self.router = Router(self.service)
 
