@@ -13,6 +13,7 @@ __all__ = [
     "Fault",
     "FaultKind",
     "KproxyError",
+    "NotCarried",
     "Rejected",
     "rejected_field",
 ]
@@ -44,6 +45,16 @@ class Rejected(KproxyError):
 
     def __repr__(self) -> str:
         return f"<Rejected {self.status} {self.code}: {self.message}>"
+
+
+class NotCarried(Rejected):
+    """A request that one provider's API has no words for: nothing was sent, and another may do.
+
+    `param` names the field.
+    """
+
+    def __init__(self, param: str, message: str) -> None:
+        super().__init__(400, "unsupported_parameter", message, param=param)
 
 
 def rejected_field(param: str, message: str) -> Rejected:

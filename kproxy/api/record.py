@@ -19,6 +19,7 @@ from kproxy.errors import (
     Exhausted,
     Fault,
     FaultKind,
+    NotCarried,
     Rejected,
 )
 from kproxy.ledger.settle import cost
@@ -111,7 +112,10 @@ class AttemptRecord:
         elif isinstance(fault, Fault):
             self._break(fault, now)
         elif ending is Ending.REJECTED:
-            self._grant.refused(now)
+            if isinstance(fault, NotCarried):
+                self._grant.abandoned(now, None)  # it was not asked
+            else:
+                self._grant.refused(now)
             self._leave(Ending.REJECTED, self._used(charged=False), None, now)
         elif ending is Ending.ERROR:
             self._grant.abandoned(now, None)

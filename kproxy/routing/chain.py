@@ -12,6 +12,7 @@ The chain is the decision part of the loop over attempts; `upstream/race.py` is 
    than `MOST_WAIT` is the caller's to make, who is told when to come back.
 3. At most `plan.most` attempts are started in all; one that was not admitted does not count.
 4. After a prompt was too long for one window, only longer windows are left.
+5. A request that an endpoint's API has no words for was not sent there, and does not count.
 """
 
 from collections import Counter
@@ -19,7 +20,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from kproxy.errors import Fault, Rejected
+from kproxy.errors import Fault, NotCarried, Rejected
 from kproxy.routing.faults import may_repeat
 from kproxy.routing.plan import AttemptSpec, Plan
 
@@ -112,8 +113,12 @@ class Chain:
         """The provider has refused the caller's content: may somebody still answer?
 
         Only a prompt that was too long for this window, and only who has a longer one (contract
-        section 4), `running` ones included; the others are not asked any more.
+        section 4), `running` ones included; the others are not asked any more. And whoever is left,
+        where it was not the provider that refused, but its API that has no words for the request.
         """
+        if isinstance(rejection, NotCarried):
+            self.started -= 1
+            return bool(self._fresh or self._again or list(running))
         window = spec.model.context_tokens
         if rejection.code != CONTEXT_LENGTH or window is None:
             return False

@@ -35,7 +35,14 @@ from typing import Generic, Protocol, TypeVar
 
 import trio
 
-from kproxy.errors import DeadlineExceeded, Exhausted, Fault, FaultKind, Rejected
+from kproxy.errors import (
+    DeadlineExceeded,
+    Exhausted,
+    Fault,
+    FaultKind,
+    NotCarried,
+    Rejected,
+)
 from kproxy.routing.chain import Chain, Step
 from kproxy.routing.plan import AttemptSpec
 
@@ -95,7 +102,7 @@ class _Loop(Generic[Won]):
         self._failed = trio.Event()  # since it was last looked at
         self._won: list[Won] = []  # one at most
         self._refusal: Rejected | None = None  # that ended the race
-        self._too_long: Rejected | None = None  # where a longer window was hoped for
+        self._put_off: Rejected | None = None  # where somebody else was hoped for
 
     async def run(self) -> Won:
         while (step := self._next(alone=True)) is not None:
@@ -110,7 +117,7 @@ class _Loop(Generic[Won]):
             except Rejected as refusal:
                 if not self._chain.rejected(step.spec, refusal):
                     raise
-                self._too_long = refusal
+                self._put_off = refusal
         raise self._over()
 
     async def _side_by_side(self, first: AttemptSpec) -> Won:
@@ -163,7 +170,9 @@ class _Loop(Generic[Won]):
         except Rejected as refusal:
             others = [one for one in self._running if one is not spec]
             if self._chain.rejected(spec, refusal, others):
-                self._too_long = refusal
+                self._put_off = refusal
+                if isinstance(refusal, NotCarried) and spec.model.key in self._hedged:
+                    self._runner.hedge_unused()
             else:
                 self._refusal = refusal
                 self._runner.decided(None)
@@ -200,8 +209,9 @@ class _Loop(Generic[Won]):
             self._chain.failed(spec, fault, trio.current_time())
 
     def _over(self) -> Exception:
-        if self._too_long is not None:
-            return self._too_long
+        put_off = self._put_off
+        if put_off is not None and not (self._faults and isinstance(put_off, NotCarried)):
+            return put_off
         if not self._faults:
             return DeadlineExceeded("no time was left for an attempt")
         group = ExceptionGroup("every attempt failed", [fault for _, fault in self._faults])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kproxy.errors import Fault, FaultKind, Rejected
+from kproxy.errors import Fault, FaultKind, NotCarried, Rejected
 from kproxy.routing.chain import BACKOFF, CONTEXT_LENGTH, MOST_WAIT, Chain
 from tests.fakes.plans import plan_of, spec
 
@@ -129,6 +129,16 @@ def test_nobody_asks_the_same_window_again() -> None:
     chain = Chain(plan_of(small, spec("b/m", context_tokens=100)), 0.5)
     chain.take(0.0)
     assert not chain.rejected(small, Rejected(400, CONTEXT_LENGTH, "too long"))
+
+
+def test_who_has_no_words_for_a_request_was_not_asked() -> None:
+    foreign = NotCarried("n", "no")
+    chain = Chain(plan_of(A, B, most=1), 0.5)
+    chain.take(0.0)
+    assert chain.rejected(A, foreign)
+    assert (chain.started, taken(chain)) == (0, B.model.key)
+    assert not chain.rejected(B, foreign)
+    assert chain.rejected(B, foreign, running=[A])
 
 
 def test_time_is_shared_with_those_who_could_follow() -> None:
