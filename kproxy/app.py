@@ -35,7 +35,8 @@ from kproxy.config.params import (
     listener_params,
     repeat_budget,
 )
-from kproxy.dialect.openai import OpenAI
+from kproxy.config.providers import spoken
+from kproxy.dialect.choose import dialect_for
 from kproxy.downstream.date import DateField
 from kproxy.downstream.listener import Listener
 from kproxy.errors import KproxyError
@@ -314,7 +315,7 @@ async def _endpoints(config: Config, hub: Hub, nursery: trio.Nursery) -> dict[st
 def _endpoint(config: Config, slug: str, url: str, dial: Dial, hub: Hub) -> Endpoint:
     given, limits, times = config.providers[slug], config.limits, config.timeouts
     origin, path = _place(url)
-    dialect = OpenAI()
+    dialect = dialect_for(spoken(slug, given), origin.host)
     params = PoolParams(given.max_connections, times.connect, times.upstream_keep_alive)
     return Endpoint(
         provider=slug,

@@ -215,14 +215,15 @@ class Streaming:
         if attempt.content_type in NO_STREAMS:
             raise Fault(FaultKind.BAD_BODY, "the answer is not an event stream")
         limits, request = attempt.endpoint.limits, job.call.request
+        dialect = attempt.endpoint.dialect
 
         def extension(flow: Flow) -> bytes:
             record.complete(flow.usage, flow.text)
             return job.extension(job.settle())
 
         flow = Flow(
-            attempt.endpoint.dialect,
-            EventReader(limits.sse_line, limits.sse_event),
+            dialect,
+            dialect.events(EventReader(limits.sse_line, limits.sse_event), job.created),
             Wanted(request.n or 1, request.include_usage),
             extension,
             self._transcript,

@@ -28,6 +28,7 @@ from kproxy.outcome import AttemptOutcome, Ending, Usage
 from kproxy.routing.budget import affordable
 from kproxy.routing.candidates import is_auto
 from kproxy.routing.chain import Chain
+from kproxy.routing.estimate import output_limit
 from kproxy.routing.explain import explain_json
 from kproxy.routing.plan import AttemptSpec, Plan
 from kproxy.schema.receipt import Decision, Execution, Fired, Join, Receipt
@@ -83,6 +84,7 @@ class Job:
         self._concluded = False
         self._kept: Receipt | None = None  # the receipt that was kept with the whole answer
         self._planned = trio.current_time()
+        self.created = int(admitted.passed.arrived)  # for answers that do not say it
         self._passed = forwardable(exchange.head.headers)
         service.hedges.deposit(self._planned)
         service.repeats.deposit(self._planned)
@@ -129,7 +131,9 @@ class Job:
         written everything, so there only the total deadline does, or its share of it.
         """
         endpoint, stream = record.attempt.endpoint, bool(self.call.request.stream)
-        body = endpoint.dialect.encode(fields, record.spec.model.upstream, stream)
+        model = record.spec.model
+        limit = output_limit(model, self.prompt_tokens)
+        body = endpoint.dialect.encode(fields, model.upstream, stream, limit)
         key = self._admitted.passed.caller.provider_keys.get(endpoint.provider)
         record.own_key = key is not None
         await record.attempt.open(endpoint.request(body, self._passed, key))

@@ -39,8 +39,9 @@ class Replying:
         record = self._job.admit(spec, self._chain)
         with record:
             await self._job.open(record, self._job.call.fields)
-            body = await record.attempt.read_whole()
-            facts = record.told = record.attempt.endpoint.dialect.read_reply(body)
+            dialect = record.attempt.endpoint.dialect
+            body = dialect.completion(await record.attempt.read_whole(), self._job.created)
+            facts = record.told = dialect.read_reply(body)
         return Replied(record, body, facts)
 
     def decided(self, won: Replied | None) -> None:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from kproxy.catalog.load import ALL_CAPABILITIES
 from kproxy.config.model import Address, ModelConfig, ProviderConfig
+from kproxy.dialect.choose import DIALECTS
 from kproxy.money import nanos
 
 __all__ = [
@@ -97,13 +98,8 @@ def check_slug(text: str) -> str:
 
 def check_wording(provider: ProviderConfig) -> None:
     """The fields of a provider that are words: `dialect`, `models`, `display`, by name."""
-    if provider.dialect == "anthropic":
-        raise ValueError(
-            'dialect: "anthropic" is not available yet; use dialect = "openai" '
-            'with base_url = "https://api.anthropic.com/v1"'
-        )
-    if provider.dialect not in ("openai", "sim"):
-        raise ValueError('dialect: must be "openai" or "sim"')
+    if provider.dialect not in (None, "sim", *DIALECTS):
+        raise ValueError('dialect: must be "openai", "anthropic" or "sim"')
     if provider.models not in (None, "any"):
         raise ValueError('models: must be "any" or absent')
     display = provider.display

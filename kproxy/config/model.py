@@ -56,9 +56,10 @@ class Address(NamedTuple):
 
 
 class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One `[providers.SLUG]`. After `load`, an openai provider always has its `base_url`."""
+    """One `[providers.SLUG]`. After `load` its dialect is known, and its `base_url` unless it is
+    played."""
 
-    dialect: str = "openai"  # what nearly every host speaks beside its own
+    dialect: str | None = None  # None: the usual provider's own, else what nearly every host speaks
     base_url: str | None = None  # without a slash at its end
     api_key: Secret | None = None  # None: sent without one, as local servers want it
     display: str | None = None  # None: the catalog's spelling, else the slug

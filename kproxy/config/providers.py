@@ -17,22 +17,39 @@ from kproxy.config.checks import check_api_key, check_base_url, check_slug, chec
 from kproxy.config.document import PlacedError
 from kproxy.config.model import ProviderConfig
 
-__all__ = ["SEED_PROVIDERS", "WELL_KNOWN", "WellKnown", "complete", "from_environment", "simulated"]
+__all__ = [
+    "SEED_PROVIDERS",
+    "WELL_KNOWN",
+    "WellKnown",
+    "complete",
+    "from_environment",
+    "simulated",
+    "spoken",
+]
+
+
+USUAL = "openai"
 
 
 class WellKnown(NamedTuple):
-    """Where a provider's OpenAI-compatible endpoint is, and which variables its users set."""
+    """Where a provider's endpoint is, what it speaks, and which variables its users set."""
 
     slug: str
     base_url: str
     key_variables: tuple[str, ...]
     base_url_variable: str | None = None
+    dialect: str = USUAL
 
 
 WELL_KNOWN = (
     WellKnown("openai", "https://api.openai.com/v1", ("OPENAI_API_KEY",), "OPENAI_BASE_URL"),
     # ANTHROPIC_BASE_URL is not read: in it people write the address without /v1.
-    WellKnown("anthropic", "https://api.anthropic.com/v1", ("ANTHROPIC_API_KEY",)),
+    WellKnown(
+        "anthropic",
+        "https://api.anthropic.com/v1",
+        ("ANTHROPIC_API_KEY",),
+        dialect="anthropic",
+    ),
     WellKnown("xai", "https://api.x.ai/v1", ("XAI_API_KEY",)),
     WellKnown("deepseek", "https://api.deepseek.com/v1", ("DEEPSEEK_API_KEY",)),
     WellKnown("minimax", "https://api.minimax.io/v1", ("MINIMAX_API_KEY",)),
@@ -51,6 +68,13 @@ SEED_PROVIDERS = ("openai", "anthropic", "xai", "deepseek", "minimax")
 """Who serves the seed's five models, and is played when nobody is configured."""
 
 
+def spoken(slug: str, provider: ProviderConfig) -> str:
+    """The dialect that is spoken to it; a usual provider that is played is spoken to as itself."""
+    if provider.dialect is not None and provider.dialect != "sim":
+        return provider.dialect
+    return next((known.dialect for known in WELL_KNOWN if known.slug == slug), USUAL)
+
+
 def simulated() -> dict[str, ProviderConfig]:
     """The seed's five providers, played by kproxy itself."""
     return {slug: ProviderConfig(dialect="sim") for slug in SEED_PROVIDERS}
@@ -63,7 +87,9 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, ProviderConfig]:
         api_key = _key_from(known, environ)
         if api_key is not None:
             base_url = _address_from(known, environ)
-            found[known.slug] = ProviderConfig(base_url=base_url, api_key=api_key)
+            found[known.slug] = ProviderConfig(
+                dialect=known.dialect, base_url=base_url, api_key=api_key
+            )
     return found
 
 
@@ -83,6 +109,9 @@ def complete(slug: str, provider: ProviderConfig, environ: Mapping[str, str]) ->
                 raise PlacedError(("providers", slug, field), "a simulated provider has none")
         return provider
     known = next((entry for entry in WELL_KNOWN if entry.slug == slug), None)
+    if provider.dialect is None:  # at an address of its own a provider speaks what most speak
+        usual = USUAL if provider.base_url is not None else spoken(slug, provider)
+        provider = msgspec.structs.replace(provider, dialect=usual)
     if provider.base_url is not None:
         return _checked(slug, provider)
     if known is None:

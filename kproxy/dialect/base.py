@@ -12,8 +12,9 @@ import msgspec
 from kproxy.errors import Fault, Rejected
 from kproxy.schema.reply import ReplyUsage
 from kproxy.wire.events import Headers
+from kproxy.wire.sse import Event
 
-__all__ = ["ChunkFacts", "Dialect", "ReplyFacts"]
+__all__ = ["ChunkFacts", "Dialect", "Events", "ReplyFacts"]
 
 
 class ChunkFacts(msgspec.Struct, frozen=True):
@@ -41,6 +42,18 @@ class ReplyFacts(msgspec.Struct, frozen=True):
     model: str | None  # as the provider spells it; None: it did not say
 
 
+class Events(Protocol):
+    """The events of one stream: what `wire/sse.py` reads, or what a dialect makes of that."""
+
+    def feed(self, payload: bytes) -> list[Event]:
+        """The events that end in `payload`. Raises ProtocolError past a limit."""
+        ...
+
+    def eof(self) -> list[Event]:
+        """The events that the end of the body ended."""
+        ...
+
+
 class Dialect(Protocol):
     """One provider API."""
 
@@ -51,16 +64,37 @@ class Dialect(Protocol):
         """The header fields that present `api_key`."""
         ...
 
-    def encode(self, fields: Mapping[str, msgspec.Raw], upstream: str, stream: bool) -> bytes:
-        """The body for the provider: the caller's fields unchanged, ours gone, usage asked for."""
+    def encode(
+        self,
+        fields: Mapping[str, msgspec.Raw],
+        upstream: str,
+        stream: bool,
+        limit: int | None = None,
+    ) -> bytes:
+        """The body for the provider: what the caller's fields say, ours gone, usage asked for.
+
+        `limit` is how many tokens the answer may have where the caller does not say, None: not
+        known. Raises NotCarried for what this API has no words for.
+        """
+        ...
+
+    def events(self, reader: Events, created: int) -> Events:
+        """The events of a stream in OpenAI's form: `reader` itself where they are in it already.
+
+        `created` is the Unix time for answers that have none.
+        """
+        ...
+
+    def completion(self, body: bytes, created: int) -> bytes:
+        """A whole answer in OpenAI's form: `body` itself where it is in it. Raises Fault."""
         ...
 
     def read_chunk(self, data: bytes) -> ChunkFacts:
-        """Facts of one event's data. Raises Fault (bad body, error event)."""
+        """Facts of the data of one of `events`. Raises Fault (bad body, error event)."""
         ...
 
     def read_reply(self, body: bytes) -> ReplyFacts:
-        """Facts of a whole answer. Raises Fault (bad body, error inside a 200, no content)."""
+        """Facts of a `completion`. Raises Fault (bad body, error inside a 200, no content)."""
         ...
 
     def read_error(

@@ -39,13 +39,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from kproxy.dialect.base import ChunkFacts, Dialect
+from kproxy.dialect.base import ChunkFacts, Dialect, Events
 from kproxy.dialect.editor import Edited
 from kproxy.dialect.transcript import Transcript
 from kproxy.errors import Fault, FaultKind, Rejected
 from kproxy.schema.reply import ReplyUsage
 from kproxy.wire.events import ProtocolError
-from kproxy.wire.sse import Event, EventReader
+from kproxy.wire.sse import Event
 
 __all__ = ["DONE", "MAX_BEFORE_TOKEN", "Flow", "FlowState", "Wanted", "splice", "untag"]
 
@@ -89,7 +89,7 @@ class Flow:
     def __init__(
         self,
         dialect: Dialect,
-        reader: EventReader,
+        reader: Events,
         wanted: Wanted,
         extension: Callable[["Flow"], bytes],
         transcript: Transcript | None = None,

@@ -2,7 +2,8 @@
 
 1. The caller's fields go upstream as the bytes they came in; `model` becomes the provider's name
    for it, our own fields are left out, and a stream is always asked for its usage.
-2. An answer is decoded only to be believed: its bytes are forwarded, not the decoded copy.
+2. Where a provider is known to differ, its row in `quirks.py` says how; there is no other place.
+3. An answer is decoded only to be believed: its bytes are forwarded, not the decoded copy.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,8 +13,9 @@ from typing import Any
 
 import msgspec
 
-from kproxy.dialect.base import ChunkFacts, ReplyFacts
-from kproxy.errors import Fault, FaultKind, Rejected
+from kproxy.dialect.base import ChunkFacts, Events, ReplyFacts
+from kproxy.dialect.quirks import IDLE, NONE, Quirks
+from kproxy.errors import Fault, FaultKind, NotCarried, Rejected
 from kproxy.schema.reply import decode_chunk, decode_reply, read_usage
 from kproxy.wire.events import Headers
 
@@ -46,21 +48,41 @@ class OpenAI:
 
     path = "/chat/completions"
 
+    def __init__(self, quirks: Quirks = NONE) -> None:
+        self._quirks = quirks
+        self._plain = quirks.is_empty
+
     def credentials(self, api_key: str) -> Headers:
         """A bearer token, RFC 6750."""
         return [(b"authorization", b"Bearer " + api_key.encode("ascii"))] if api_key else []
 
-    def encode(self, fields: Mapping[str, msgspec.Raw], upstream: str, stream: bool) -> bytes:
-        """See `Dialect.encode`."""
+    def encode(
+        self,
+        fields: Mapping[str, msgspec.Raw],
+        upstream: str,
+        stream: bool,
+        limit: int | None = None,
+    ) -> bytes:
+        """See `Dialect.encode`. A limit that nobody asked for is the provider's own."""
+        if not self._plain:
+            fields = _fitted(fields, self._quirks)
         parts = [b'{"model":', msgspec.json.encode(upstream)]
         for name, raw in fields.items():
             if name == "model" or name in OURS or (stream and name == "stream_options"):
                 continue
             parts += (b",", msgspec.json.encode(name), b":", bytes(raw))
-        if stream:
+        if stream and self._quirks.asks_usage:
             parts += (b',"stream_options":', _ask_usage(fields.get("stream_options")))
         parts.append(b"}")
         return b"".join(parts)
+
+    def events(self, reader: Events, created: int) -> Events:
+        """See `Dialect.events`."""
+        return reader
+
+    def completion(self, body: bytes, created: int) -> bytes:
+        """See `Dialect.completion`."""
+        return body
 
     def read_chunk(self, data: bytes) -> ChunkFacts:
         """See `Dialect.read_chunk`."""
@@ -118,6 +140,35 @@ class OpenAI:
         wait = retry_after(field)
         kind = STATUS_FAULTS.get(status, FaultKind.UNAVAILABLE)
         return Fault(kind, f"HTTP {status}", status=status, retry_after=wait)
+
+
+def _fitted(fields: Mapping[str, msgspec.Raw], quirks: Quirks) -> dict[str, msgspec.Raw]:
+    """The members as this provider takes them. Raises NotCarried."""
+    fitted: dict[str, msgspec.Raw] = {}
+    for name, raw in fields.items():
+        if name in quirks.dropped:
+            continue
+        if name in quirks.refused:
+            if bytes(raw) != b"null" and bytes(raw) not in IDLE.get(name, ()):
+                raise NotCarried(name, f"This provider does not take '{name}'.")
+            continue
+        renamed = quirks.renamed.get(name, name)
+        if renamed == name or renamed not in fields:
+            fitted[renamed] = raw
+    if quirks.prefix and "messages" in fitted:
+        fitted["messages"] = _marked(fitted["messages"])
+    return fitted
+
+
+def _marked(messages: msgspec.Raw) -> msgspec.Raw:
+    """The messages, with `prefix` in the last one where it is a text of the assistant's."""
+    given = msgspec.json.decode(messages, type=list[msgspec.Raw])
+    last = msgspec.json.decode(given[-1], type=dict[str, msgspec.Raw])
+    if bytes(last.get("role", b"")) != b'"assistant"' or "tool_calls" in last or "prefix" in last:
+        return messages
+    last["prefix"] = msgspec.Raw(b"true")
+    given[-1] = msgspec.Raw(msgspec.json.encode(last))
+    return msgspec.Raw(msgspec.json.encode(given))
 
 
 def _ask_usage(given: msgspec.Raw | None) -> bytes:

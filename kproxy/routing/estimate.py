@@ -8,14 +8,16 @@ words. It is good enough to rank prices and to leave out models whose context is
 is never a bill.
 """
 
-from kproxy.catalog.load import Price
+from kproxy.catalog.load import Model, Price
 from kproxy.money import PER_MILLION, round_half_up
 
 __all__ = [
     "DEFAULT_OUTPUT_TOKENS",
     "IMAGE_TOKENS",
+    "LEAST_ROOM",
     "estimate_cost",
     "estimate_prompt_tokens",
+    "output_limit",
 ]
 
 DEFAULT_OUTPUT_TOKENS = 256
@@ -23,6 +25,9 @@ DEFAULT_OUTPUT_TOKENS = 256
 
 IMAGE_TOKENS = 1_100
 """One inline image or file. A square megapixel costs 765 tokens at OpenAI, 1,334 at Anthropic."""
+
+LEAST_ROOM = 1_024
+"""Tokens for an answer where hardly any are left: whether they are, the provider knows."""
 
 _MESSAGE_OVERHEAD = 1_000  # hundredths of a token that a message's JSON counts too much
 
@@ -79,6 +84,19 @@ def estimate_cost(price: Price | None, prompt_tokens: int, output_tokens: int) -
     price = price.at(prompt_tokens)
     total = prompt_tokens * price.input + output_tokens * price.output
     return round_half_up(total, PER_MILLION) + price.per_request
+
+
+def output_limit(model: Model, prompt_tokens: int) -> int | None:
+    """How much the model may write where the caller does not say and its API wants to be told: as
+    much as it can, and what surely fits behind the prompt, or it would be refused.
+
+    None: not known.
+    """
+    most, window = model.max_output_tokens, model.context_tokens
+    if window is None:
+        return most
+    room = max(LEAST_ROOM, window - prompt_tokens * 5 // 4)  # the estimate may be low
+    return room if most is None else min(most, room)
 
 
 def _after_blob(piece: bytes) -> bytes:

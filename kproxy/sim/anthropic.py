@@ -6,6 +6,7 @@ content_block_stop, then message_delta with the stop reason and the usage, messa
 anywhere between. A stream that fails after its 200 says so by an `error` event.
 """
 
+import re
 from collections.abc import Iterator
 
 import msgspec
@@ -77,6 +78,10 @@ _TYPES = {
     429: ("rate_limit_error", "This request would exceed your rate limit."),
     504: ("timeout_error", "Gateway timeout."),
     529: ("overloaded_error", "Overloaded"),
+}
+_WORDS = {
+    "context_length_exceeded": "prompt is too long: {} tokens > {} maximum",
+    "content_filter": "Output blocked by content filtering policy",
 }
 _OTHER = ("api_error", "Internal server error")
 
@@ -240,8 +245,15 @@ def _stop(index: int) -> bytes:
 
 
 def problem(error: Rejected, ident: str) -> bytes:
-    """An error body; an empty message is filled in from the status."""
+    """An error body; an empty message is filled in from the status.
+
+    Anthropic has no codes: what OpenAI says by one, it says in words.
+    """
     kind, message = _TYPES.get(error.status, _OTHER)
+    own = _WORDS.get(error.code)
+    if own is not None:
+        sizes = re.findall(r"\d+", error.message)
+        error = Rejected(error.status, "", own.format(*reversed(sizes)))
     return orjson.dumps(
         {
             "type": "error",

@@ -111,11 +111,9 @@ def test_slugs():
             check_slug(text)
 
 
-def test_dialects_that_there_are_and_the_one_to_come():
-    for dialect in ("openai", "sim"):
+def test_dialects_that_there_are():
+    for dialect in (None, "openai", "anthropic", "sim"):
         check_wording(ProviderConfig(dialect=dialect))
-    with pytest.raises(ValueError, match=r"anthropic.* not available yet; use dialect"):
-        check_wording(ProviderConfig(dialect="anthropic"))
     with pytest.raises(ValueError, match=r"^dialect: must be") as caught:
         check_wording(ProviderConfig(dialect="canary"))
     assert "canary" not in str(caught.value)

@@ -141,7 +141,6 @@ def test_a_file_without_providers_takes_them_from_the_environment(written):
             "providers.a.api_key",
             "the environment variable NONE is not set",
         ),
-        ("[providers.a]\ndialect='anthropic'\n", 2, "providers.a.dialect", "not available yet"),
         ("[providers.a]\ndialect='canary'\n", 2, "providers.a.dialect", "must be"),
         ('[providers."A.b"]\n', 1, 'providers."A.b"', "lower-case"),
         ("[[models]]\nid='m'\n", 1, "models[0]", "provider is missing"),

@@ -53,7 +53,7 @@ def test_the_rest():
     assert (file.listen, file.auth) == (("127.0.0.1:4000",), "keys")
     assert (file.drain_timeout, file.reference_model) == (600, "gpt-4.1")
     assert file.ledger == "fast"
-    assert ProviderConfig().dialect == "openai"
+    assert ProviderConfig().dialect is None
 
 
 def test_simulated_providers_have_the_same_keys_and_defaults_as_their_params():

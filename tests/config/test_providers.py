@@ -5,7 +5,7 @@ import pytest
 from kproxy.admission.keys import Secret
 from kproxy.config import ProviderConfig
 from kproxy.config.document import PlacedError
-from kproxy.config.providers import WELL_KNOWN, complete, from_environment, simulated
+from kproxy.config.providers import WELL_KNOWN, complete, from_environment, simulated, spoken
 
 CANARY = "sk-canary"
 
@@ -30,7 +30,8 @@ def test_each_usual_variable_brings_its_provider_and_no_other(known):
         assert list(found) == [known.slug]
         assert found[known.slug].base_url == known.base_url
         assert found[known.slug].api_key.reveal() == CANARY
-        assert found[known.slug].dialect == "openai"
+        usual = "anthropic" if known.slug == "anthropic" else "openai"
+        assert found[known.slug].dialect == usual
         assert "canary" not in repr(found)
 
 
@@ -44,6 +45,26 @@ def test_the_five_of_the_contract_are_well_known():
         "MINIMAX_API_KEY",
     }
     assert len({known.slug for known in WELL_KNOWN}) == len(WELL_KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("slug", "given", "dialect"),
+    [
+        ("anthropic", ProviderConfig(), "anthropic"),
+        ("anthropic", ProviderConfig(dialect="openai"), "openai"),
+        ("anthropic", ProviderConfig(base_url="http://h/v1"), "openai"),
+        ("acme", ProviderConfig(base_url="http://h/v1"), "openai"),
+        ("acme", ProviderConfig(base_url="http://h/v1", dialect="anthropic"), "anthropic"),
+    ],
+)
+def test_a_usual_provider_speaks_its_own_at_its_usual_address(slug, given, dialect):
+    assert complete(slug, given, {"ANTHROPIC_API_KEY": CANARY}).dialect == dialect
+
+
+def test_what_is_spoken_by_name():
+    sim, own = ProviderConfig(dialect="sim"), ProviderConfig(dialect="openai")
+    assert spoken("anthropic", sim) == "anthropic"
+    assert spoken("anthropic", own) == spoken("acme", sim) == spoken("openai", sim) == "openai"
 
 
 def test_an_empty_variable_is_no_key():
@@ -103,9 +124,9 @@ def test_a_played_provider():
         ("google", ProviderConfig(), ("providers", "google"), "GEMINI_API_KEY or GOOGLE_API_KEY"),
         (
             "acme",
-            ProviderConfig(dialect="anthropic"),
+            ProviderConfig(dialect="gemini"),
             ("providers", "acme", "dialect"),
-            "not available yet",
+            "must be",
         ),
         (
             "acme",

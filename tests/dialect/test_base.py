@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from kproxy.dialect.anthropic.messages import Anthropic
 from kproxy.dialect.base import ChunkFacts, Dialect, ReplyFacts
 from kproxy.dialect.openai import OpenAI
 
@@ -32,8 +33,11 @@ def test_facts_are_values() -> None:
 
 
 def test_the_dialects_answer_every_question() -> None:
-    dialect: Dialect = OpenAI()
+    dialects: list[Dialect] = [OpenAI(), Anthropic()]
     asked = {name for name in vars(Dialect) if not name.startswith("_")}
     asked |= set(Dialect.__annotations__)
-    assert asked == {"path", "credentials", "encode", "read_chunk", "read_reply", "read_error"}
-    assert all(hasattr(dialect, name) for name in asked)
+    assert asked == {
+        *("path", "credentials", "encode", "events", "completion"),
+        *("read_chunk", "read_reply", "read_error"),
+    }
+    assert all(hasattr(dialect, name) for dialect in dialects for name in asked)

@@ -24,6 +24,7 @@ from kproxy.api.idempotency import Once
 from kproxy.api.routes import Router
 from kproxy.api.service import Service
 from kproxy.catalog.load import Catalog, Model, Price, Provider
+from kproxy.dialect.base import Dialect
 from kproxy.dialect.openai import OpenAI
 from kproxy.downstream.connection import Connection, ConnectionParams
 from kproxy.routing.budget import Budget, BudgetParams
@@ -89,6 +90,7 @@ class House:
     appraise: Callable[[Any], Any] = lambda request: None  # only a test of the router has one
     once: Once | None = None  # only a test of Idempotency-Key has one
     guardrails: Guardrails | None = None
+    speaks: Mapping[str, Dialect] = field(default_factory=dict)  # by slug; else OpenAI's
 
     limits: Any = field(default_factory=NoLimits)
 
@@ -108,7 +110,7 @@ class House:
         self.metrics = Metrics((one.provider, one.id) for one in self.models)
         self.service = Service(
             catalog=Catalog(MappingProxyType(facts), tuple(self.models)),
-            endpoints={slug: _endpoint(slug, pool) for slug, pool in self.pools.items()},
+            endpoints={slug: self._endpoint(slug, pool) for slug, pool in self.pools.items()},
             lookup=None if self.keyless else self.store.lookup if self.store else self._lookup,
             desk=KeyDesk(self.store) if self.store else None,
             tiers=TIERS,
@@ -144,6 +146,11 @@ class House:
         self.router = Router(self.service)
         return self
 
+    def _endpoint(self, slug: str, pool: Pool) -> Endpoint:
+        dialect = self.speaks.get(slug, OpenAI())
+        target, key = "/v1" + dialect.path, Secret("")
+        return Endpoint(slug, dialect, pool, target, key, H1Limits(), AnswerLimits())
+
     def _lookup(self, found: bytes) -> KeyRecord | None:
         return self.record if found == self.record.digest else None
 
@@ -172,11 +179,6 @@ class House:
         if isinstance(self.limits, NoLimits) and self.limits.held:
             return False
         return all(pool.statistics().leased == 0 for pool in self.pools.values())
-
-
-def _endpoint(slug: str, pool: Pool) -> Endpoint:
-    target, key = "/v1/chat/completions", Secret("")
-    return Endpoint(slug, OpenAI(), pool, target, key, H1Limits(), AnswerLimits())
 
 
 class Talking:

@@ -6,8 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kproxy.catalog.load import Price
-from kproxy.routing.estimate import IMAGE_TOKENS, estimate_cost, estimate_prompt_tokens
+from kproxy.catalog.load import Model, Price
+from kproxy.routing.estimate import (
+    IMAGE_TOKENS,
+    LEAST_ROOM,
+    estimate_cost,
+    estimate_prompt_tokens,
+    output_limit,
+)
 
 
 def messages(text: str, *, ascii_only: bool = False) -> bytes:
@@ -72,3 +78,21 @@ def test_any_bytes(prompt: bytes) -> None:
 )
 def test_cost(price: Price | None, expected: int | None) -> None:
     assert estimate_cost(price, 100, 10) == expected
+
+
+@pytest.mark.parametrize(
+    ("most", "window", "prompt", "limit"),
+    [
+        (None, None, 100, None),
+        (8_000, None, 100_000, 8_000),
+        (64_000, 200_000, 100, 64_000),
+        (64_000, 200_000, 150_000, 12_500),
+        (None, 10_000, 4_000, 5_000),
+        (64_000, 200_000, 199_000, LEAST_ROOM),
+    ],
+)
+def test_how_much_may_be_written_behind_a_prompt(
+    most: int | None, window: int | None, prompt: int, limit: int | None
+) -> None:
+    model = Model("m", "p", "m", None, context_tokens=window, max_output_tokens=most)
+    assert output_limit(model, prompt) == limit
