@@ -96,7 +96,7 @@ def model_row(entry: Entry, host: Host) -> dict[str, Any]:
     """A row of `models`. Raises Refused."""
     price, price_source, day = price_of(entry, host)
     facts = facts_of(entry, host)
-    capabilities = {"json": host.json, "tools": facts.tools, "vision": facts.vision}
+    capabilities = {"json": host.json and entry.json, "tools": facts.tools, "vision": facts.vision}
     return {
         "id": entry.id,
         "provider": entry.host,

@@ -3,13 +3,12 @@
 A model is looked up under the very name that stands here, or not at all. What no packaged source
 knows stands here too, with its own source: whether a host may train on what it is sent and what it
 keeps, in which precision a model runs (no host of these says so), whether `response_format` works
-on the OpenAI-compatible endpoint, and the limits of models that are newer than the source.
+on the endpoint that kproxy uses, and the limits of models that are newer than the source.
 
 `prefill` is for endpoints whose documentation says that a trailing assistant message is continued.
 - Mistral says so, for a message with `"prefix": true` (docs.mistral.ai, API, `AssistantMessage`).
 - DeepSeek says so for `/beta` alone (api-docs.deepseek.com, chat prefix completion), not for `/v1`.
-- Anthropic says so of the Messages API, up to Claude 4.5 (platform.claude.com, migration guide),
-  and nothing of its OpenAI-compatible endpoint.
+- Anthropic says so of the Messages API, up to Claude 4.5 (platform.claude.com, migration guide).
 - Groq says so of text-to-text models (console.groq.com, prefilling), in examples with Llama only;
   nothing of models that reason first, and all of Groq's models here do.
 - OpenAI, xAI, Google, MiniMax, Together and Fireworks do not say so.
@@ -42,8 +41,8 @@ class Host:
 HOSTS = (
     # developers.openai.com: structured outputs
     Host("openai", "OpenAI", False, True, POLICY, True, "openai", "openai"),
-    # platform.claude.com, OpenAI SDK compatibility: response_format is ignored
-    Host("anthropic", "Anthropic", False, True, POLICY, False, "anthropic", "anthropic"),
+    # platform.claude.com, structured outputs of the Messages API: a schema, from Claude 4.5 on
+    Host("anthropic", "Anthropic", False, True, POLICY, True, "anthropic", "anthropic"),
     # ai.google.dev: OpenAI compatibility, structured output
     Host("google", "Google", False, True, POLICY, True, "google", "google"),
     # docs.mistral.ai: JSON mode and custom structured outputs
@@ -106,6 +105,7 @@ class Entry:
     price: str | HandPrice
     facts: str | Facts
     prefill: bool = False
+    json: bool = True  # False: not this model, though its host has a JSON mode
 
 
 # The five of the API reference, in its order; they come first in every list.
@@ -117,6 +117,8 @@ SEED = (
         "claude-sonnet-4-20250514",
         "claude-sonnet-4-0",
         "claude-sonnet-4-20250514",
+        prefill=True,
+        json=False,
     ),
     Entry(
         "grok-4.1-fast",
@@ -154,7 +156,12 @@ OTHERS = (
     Entry("gpt-6.1-sol", "openai", "gpt-6.1-sol", "gpt-6.1-sol", _GPT_6),
     Entry("gpt-6.1-terra", "openai", "gpt-6.1-terra", "gpt-6.1-terra", _GPT_6),
     Entry(
-        "claude-haiku-4-5", "anthropic", "claude-haiku-4-5", "claude-haiku-4-5", "claude-haiku-4-5"
+        "claude-haiku-4-5",
+        "anthropic",
+        "claude-haiku-4-5",
+        "claude-haiku-4-5",
+        "claude-haiku-4-5",
+        prefill=True,
     ),
     Entry("claude-haiku-5-5", "anthropic", "claude-haiku-5-5", "claude-haiku-5-5", _MILLION),
     Entry("claude-opus-5-5", "anthropic", "claude-opus-5-5", "claude-opus-5-5", _MILLION),

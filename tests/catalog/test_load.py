@@ -80,7 +80,10 @@ def test_one_model_at_several_hosts() -> None:
 
 def test_who_continues_an_answer() -> None:
     """Whose documentation says so, and nobody else; see `tests/catalog/table.py`."""
-    assert {model.provider for model in PACKAGED.models if model.prefill} == {"mistral"}
+    claude = {model.id for model in PACKAGED.models if model.prefill and "claude" in model.id}
+    assert claude == {"claude-sonnet-4-20250514", "claude-haiku-4-5"}
+    hosts = {model.provider for model in PACKAGED.models if model.prefill}
+    assert hosts == {"anthropic", "mistral"}
 
 
 @pytest.mark.parametrize(
