@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from bench.judge import GRACE, Played
 from bench.seen import Seen, see
 from bench.sixteen import (
@@ -26,7 +28,9 @@ from bench.sixteen import (
     Scenario,
     Whole,
 )
-from tests.fakes.caller import Caller, chat
+from kproxy.dialect.choose import dialect_for
+from kproxy.wire.sse import EventReader
+from tests.fakes.caller import Answer, Caller, chat
 from tests.fakes.server import Simulated
 
 __all__ = ["Behind", "Gateway", "Row", "kproxy_config", "play"]
@@ -44,12 +48,13 @@ class Gateway:
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """The providers behind it. `model` is the name that both are asked for."""
+    """The providers behind it. `model` is the name that both are asked for, in that `dialect`."""
 
     primary: Simulated
     fallback: Simulated
     model: str
     slugs: tuple[str, str] = ("acme", "good")
+    dialect: str = "openai"
 
 
 def play(scenario: Scenario, mode: Mode, scale: Scale, gateway: Gateway, behind: Behind) -> Played:
@@ -123,16 +128,29 @@ def _count(sim: Simulated, model: str) -> int:
 
 def _truth(scenario: Scenario, mode: Mode, behind: Behind) -> Seen:
     """What a provider says without the fault, and at once."""
-    with Caller(behind.fallback.address) as caller:
-        model = f"{behind.model}!{scenario.truth}!pace=0,0"
-        return see(caller.ask(model=model, messages=MESSAGES, **_streamed(mode)), 0.0)
+    model = f"{behind.model}!{scenario.truth}!pace=0,0"
+    return see(_direct(behind, model=model, messages=MESSAGES, **_streamed(mode)), 0.0)
 
 
 def _length(behind: Behind, tokens: int) -> int:
     """The characters of the first tokens."""
+    model = f"{behind.model}!pace=0,0"
+    return len(_direct(behind, model=model, messages=MESSAGES, max_tokens=tokens).text)
+
+
+def _direct(behind: Behind, **fields: Any) -> Answer:
+    """The fallback's answer in OpenAI's form, asked without a gateway."""
+    dialect = dialect_for(behind.dialect, "")
+    members = msgspec.json.decode(chat(**fields), type=dict[str, msgspec.Raw])
+    body = dialect.encode(members, fields["model"], bool(fields.get("stream")))
+    fields_sent = [b": ".join(field).decode() for field in dialect.credentials("")]
     with Caller(behind.fallback.address) as caller:
-        model = f"{behind.model}!pace=0,0"
-        return len(caller.ask(model=model, messages=MESSAGES, max_tokens=tokens).text)
+        answer = caller.post(body, *fields_sent, path="/v1" + dialect.path)
+    if not fields.get("stream"):
+        return Answer(answer.status, answer.headers, dialect.completion(answer.body, 0))
+    reader = dialect.events(EventReader(), 0)
+    events = reader.feed(answer.body) + reader.eof()
+    return Answer(answer.status, answer.headers, b"".join([event.raw for event in events]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +162,7 @@ class Row:
     base_urls: tuple[str, str]
     slugs: tuple[str, str] = ("acme", "good")
     windows: tuple[int, int] | None = field(default=None)
+    dialect: str = "openai"
 
     @property
     def candidates(self) -> list[str]:
@@ -168,7 +187,7 @@ def kproxy_config(rows: Sequence[Row], scale: Scale) -> str:
 def _provider(row: Row, at: int) -> list[str]:
     return [
         f"[providers.{row.slugs[at]}]",
-        'dialect = "openai"',
+        f"dialect = {json.dumps(row.dialect)}",
         f"base_url = {json.dumps(row.base_urls[at])}",
     ]
 

@@ -3,7 +3,8 @@
 One kproxy and two simulated providers play all scenarios at the same time. Each has a model name
 and two provider names of its own, so that neither a breaker nor a counter of one is seen by
 another. All times are a tenth of the true ones: a deadline of 3 s, a first token after 2 s, 6 s of
-flapping. KPROXY_TRUE_TIMES=1 plays them as they are, for a minute and a half.
+flapping. KPROXY_TRUE_TIMES=1 plays them as they are, for a minute and a half. Both providers speak
+OpenAI's API in one round and Anthropic's in the other; the caller sees the same.
 """
 
 import os
@@ -34,32 +35,35 @@ def rules(fault: str) -> Iterator[str]:
             yield f"{scenario.key}-{mode}!{SCALE.rule(rule)}"
 
 
-def row(part: Part, acme: Simulated, good: Simulated) -> Row:
+def row(part: Part, acme: Simulated, good: Simulated, dialect: str) -> Row:
     scenario, mode = part
     model = f"{scenario.key}-{mode}"
     urls, slugs = (acme.base_url, good.base_url), (f"acme-{model}", f"good-{model}")
-    return Row(model, urls, slugs, scenario.windows)
+    return Row(model, urls, slugs, scenario.windows, dialect)
 
 
-def played(part: Part, server: Served, acme: Simulated, good: Simulated) -> Played:
+def played(part: Part, server: Served, acme: Simulated, good: Simulated, dialect: str) -> Played:
     scenario, mode = part
-    one = row(part, acme, good)
+    one = row(part, acme, good, dialect)
     extension = {"models": one.candidates, "rescue": True, "explain": True}
     gateway = Gateway(server.address, server.key, {"model": "auto", "x_kairosroute": extension})
-    return play(scenario, mode, SCALE, gateway, Behind(acme, good, one.model, one.slugs))
+    return play(scenario, mode, SCALE, gateway, Behind(acme, good, one.model, one.slugs, dialect))
 
 
-@pytest.fixture(scope="module")
-def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Played]]:
+@pytest.fixture(scope="module", params=["openai", "anthropic"])
+def everything(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mapping[str, Played]]:
     """All scenarios, played at once, so that the silences pass together."""
+    dialect: str = request.param
     folder = tmp_path_factory.mktemp("sixteen")
     with (
         simulating(folder / "acme", *SCALE.pace(), *rules("primary")) as acme,
         simulating(folder / "good", *SCALE.pace(), *rules("fallback")) as good,
     ):
-        config = kproxy_config([row(part, acme, good) for part in PARTS], SCALE)
+        config = kproxy_config([row(part, acme, good, dialect) for part in PARTS], SCALE)
         with serving(folder / "front", config) as server, ThreadPoolExecutor(len(PARTS)) as pool:
-            results = pool.map(lambda part: played(part, server, acme, good), PARTS)
+            results = pool.map(lambda part: played(part, server, acme, good, dialect), PARTS)
             yield dict(zip(IDS, results, strict=True))
 
 
