@@ -37,6 +37,7 @@ from kproxy.config.params import (
 )
 from kproxy.config.providers import spoken
 from kproxy.dialect.choose import dialect_for
+from kproxy.dialect.openai import OpenAI
 from kproxy.downstream.date import DateField
 from kproxy.downstream.listener import Listener
 from kproxy.errors import KproxyError
