@@ -5,6 +5,7 @@ makes us read a body. Tokens and credit are reserved once the plan says what the
 and the reservation is the job's from then on.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -21,10 +22,12 @@ from kproxy.routing.plan import AttemptSpec, Plan
 from kproxy.schema.chat import ChatCall
 from kproxy.store.database import StoreError
 
-__all__ = ["Passed", "key_constraints", "limited_by", "reserve", "take_turn"]
+__all__ = ["Passed", "key_constraints", "limited_by", "reserve", "reserve_all", "take_turn"]
 
 LONG_OUTPUT = 4_096
 """Tokens of a long answer, for whom the caller's budget ends hard: reserved, and given back."""
+
+OVER_A_LIMIT = 429
 
 ROOM_AGAIN = b"5"
 """Seconds after which a caller may look whether the ledger has room again."""
@@ -72,9 +75,6 @@ def reserve(service: Service, passed: Passed, prompt_tokens: int, plan: Plan) ->
     receipt. Of attempts that run one after the other only one is charged, see `api/job.py`; so
     what is held is the most of those that may run at one time, among the first that may be made.
     """
-    if not service.journal.healthy:
-        raise _no_room("The ledger has no room for another receipt.")
-    caller = passed.caller
     fitting = list(plan.attempts)
     while True:
         amounts = [_may_use(passed, prompt_tokens, spec) for spec in fitting[: plan.most]]
@@ -84,17 +84,41 @@ def reserve(service: Service, passed: Passed, prompt_tokens: int, plan: Plan) ->
             at_once * max(one.spend for one in amounts),
         )
         try:
-            held = service.limits.reserve(caller.account.id, caller.tier, asked, passed.arrived)
-        except StoreError as error:
-            raise _no_room("The counters of the limits cannot be used.") from error
-        except Rejected:
-            if len(fitting) == 1:
+            held = _hold(service, passed, asked)
+        except Rejected as refusal:
+            if len(fitting) == 1 or refusal.status != OVER_A_LIMIT:
                 raise
             del fitting[amounts.index(max(amounts, key=lambda one: (one.spend, one.tokens)))]
             continue
         if len(fitting) < len(plan.attempts):
             plan = msgspec.structs.replace(plan, attempts=tuple(fitting))
         return held, plan
+
+
+def reserve_all(
+    service: Service, passed: Passed, prompt_tokens: int, plans: Iterable[Plan]
+) -> Held:
+    """Hold back what plans that are carried out beside each other may use: the sum, since each
+    answer was asked for. Raises Rejected 429 and 503 like `reserve`."""
+    most = Amount(0, 0)
+    for plan in plans:
+        amounts = [_may_use(passed, prompt_tokens, spec) for spec in plan.attempts[: plan.most]]
+        most = Amount(
+            most.tokens + max(one.tokens for one in amounts),
+            most.spend + max(one.spend for one in amounts),
+        )
+    return _hold(service, passed, most)
+
+
+def _hold(service: Service, passed: Passed, asked: Amount) -> Held:
+    """Raises Rejected: 429 where it does not fit, 503 where nothing can be held."""
+    if not service.journal.healthy:
+        raise _no_room("The ledger has no room for another receipt.")
+    caller = passed.caller
+    try:
+        return service.limits.reserve(caller.account.id, caller.tier, asked, passed.arrived)
+    except StoreError as error:
+        raise _no_room("The counters of the limits cannot be used.") from error
 
 
 def _may_use(passed: Passed, prompt_tokens: int, spec: AttemptSpec) -> Amount:

@@ -255,10 +255,12 @@ class Job:
             return extension_json(settlement)
         return extension_json(settlement, explain_json(self.plan, attempts_json(self.outcomes)))
 
-    def fields(self, attempt: Attempt) -> Headers:
-        """What the head says of the answer before its cost is known."""
+    def fields(self, attempt: Attempt | None) -> Headers:
+        """What the head says of the answer before its cost is known. Of a comparison there is no
+        one attempt, and no provider."""
+        by = [] if attempt is None else [(PROVIDER, attempt.endpoint.provider.encode("ascii"))]
         return [
-            (PROVIDER, attempt.endpoint.provider.encode("ascii")),
+            *by,
             (RECEIPT, self.receipt_id.encode("ascii")),
             (b"server-timing", self._server_timing(attempt)),
             *limited_by(self._admitted.passed.rate, self._admitted.held),
@@ -328,11 +330,10 @@ class Job:
             guardrails=self._fired,
         )
 
-    def _server_timing(self, attempt: Attempt) -> bytes:
-        times = attempt.times
-        spans = (
-            (b"plan", self._planned - self.exchange.arrived),
-            (b"connect", times.connected - times.started),
-            (b"first_token", (times.first_token or times.head) - times.connected),
-        )
+    def _server_timing(self, attempt: Attempt | None) -> bytes:
+        spans = [(b"plan", self._planned - self.exchange.arrived)]
+        if attempt is not None:
+            times = attempt.times
+            first = (times.first_token or times.head) - times.connected
+            spans += [(b"connect", times.connected - times.started), (b"first_token", first)]
         return b", ".join(b"%b;dur=%.3f" % (name, 1000 * span) for name, span in spans)

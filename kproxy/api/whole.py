@@ -13,7 +13,7 @@ from kproxy.routing.chain import Chain
 from kproxy.routing.plan import AttemptSpec
 from kproxy.upstream.race import carry_out
 
-__all__ = ["answer_whole"]
+__all__ = ["Replied", "Replying", "answer_whole", "deliver"]
 
 
 class Replied(NamedTuple):
@@ -69,7 +69,11 @@ async def answer_whole(job: Job) -> None:
     settlement = job.settlement()
     body = splice(body, job.extension(settlement))
     headers = [JSON_TYPE, *job.fields(record.attempt), *job.money_fields(settlement)]
-    answer = Answer(200, headers, body)
+    await deliver(job, Answer(200, headers, body))
+
+
+async def deliver(job: Job, answer: Answer) -> None:
+    """Send a complete answer; its receipt is left before. Raises Broken, Expired, Rejected 503."""
     await job.keep(answer)
     job.conclude(Ending.COMPLETE)
     if job.service.journal.strict:

@@ -14,7 +14,15 @@ from kproxy.money import PER_MILLION, format_usd, round_half_up
 from kproxy.outcome import Usage
 from kproxy.schema.receipt import Fired, Join
 
-__all__ = ["Settlement", "cost", "extension_json", "savings", "total_cost", "total_usage"]
+__all__ = [
+    "Settlement",
+    "Summary",
+    "cost",
+    "extension_json",
+    "savings",
+    "total_cost",
+    "total_usage",
+]
 
 _quote = msgspec.json.Encoder().encode
 
@@ -76,11 +84,18 @@ def total_usage(parts: Sequence[Usage]) -> Usage:
     )
 
 
+class Summary(msgspec.Struct, frozen=True):
+    """Who was best of a comparison, by the names that were asked for; None: nobody can be said."""
+
+    cheapest: str | None
+    fastest: str | None
+
+
 class Settlement(msgspec.Struct, frozen=True):
     """What a caller is told about one answer. Amounts are nano-dollars."""
 
-    provider: str  # display spelling
-    model: str  # the catalog's id
+    provider: str | None  # display spelling; None, like the model: of a comparison, of several
+    model: str | None  # the catalog's id
     cost: int | None  # None: the price is not known
     savings: int  # signed
     estimated: bool  # the usage is our own count
@@ -90,6 +105,7 @@ class Settlement(msgspec.Struct, frozen=True):
     strategy: str
     joins: tuple[Join, ...] = ()  # where a broken stream was continued
     guardrails: tuple[Fired, ...] = ()  # rules of the operator that have found something
+    summary: Summary | None = None  # of a comparison
 
     @property
     def cost_usd(self) -> str | None:
@@ -119,6 +135,8 @@ def extension_json(settlement: Settlement, explain: bytes | None = None) -> byte
         members.append((b"rescued", _quote(settlement.joins)))
     if settlement.guardrails:
         members.append((b"guardrails", _quote(settlement.guardrails)))
+    if settlement.summary is not None:
+        members.append((b"summary", _quote(settlement.summary)))
     if settlement.estimated:
         members.append((b"estimated", b"true"))
     if explain is not None:

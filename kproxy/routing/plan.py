@@ -29,7 +29,8 @@ __all__ = [
 POLICY_VERSION = "2"
 """Of the rules in `planner.py`; a receipt says which made its decision."""
 
-Strategy = Literal["single", "hedge", "race"]
+Strategy = Literal["single", "hedge", "race", "compare"]
+"""How attempts stand to each other; in a comparison (routing/compare.py) all are wanted."""
 
 
 class Timeouts(msgspec.Struct, frozen=True):

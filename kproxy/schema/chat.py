@@ -31,6 +31,8 @@ __all__ = [
     "StreamOptions",
     "Tool",
     "ToolCall",
+    "check_name",
+    "check_request",
     "decode_chat",
 ]
 
@@ -213,17 +215,22 @@ def decode_chat(body: bytes, limits: JsonLimits) -> ChatCall:
     """Read a whole body. Raises `Rejected` 400, with `param` where one field is at fault."""
     fields = decode_fields(body, limits)
     request = decode_typed(body, _decode_request)
+    check_request(request, limits)
+    return ChatCall(request, fields)
+
+
+def check_request(request: ChatRequest, limits: JsonLimits) -> None:
+    """What types do not say. Raises `Rejected` 400."""
     if len(request.messages) > limits.messages:
         raise rejected_field(
             "messages", f"Invalid 'messages': expected at most {limits.messages} items."
         )
-    _check_name(request.model, "model")
+    check_name(request.model, "model")
     for name in request.extension.models or ():
-        _check_name(name, "x_kairosroute.models")
-    return ChatCall(request, fields)
+        check_name(name, "x_kairosroute.models")
 
 
-def _check_name(name: str, param: str) -> None:
+def check_name(name: str, param: str) -> None:
     """A model's name; it becomes a key in memory, a line in messages, a field of receipts."""
     if not name:
         raise rejected_field(param, f"Invalid '{param}': expected a name, got an empty string.")
