@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 import trio
 
-from kproxy.api.chat import complete_chat
+from kproxy.api.chat import compare_models, complete_chat
 from kproxy.api.keys import change_key, create_key, delete_key, list_keys
 from kproxy.api.models import list_models, show_model
 from kproxy.api.operations import show_alive, show_metrics, show_ready
@@ -32,6 +32,7 @@ class Route(NamedTuple):
 ROUTES: Mapping[bytes, Mapping[bytes, Route]] = MappingProxyType(
     {
         b"/v1/chat/completions": {b"POST": Route(complete_chat, "key")},
+        b"/v1/compare": {b"POST": Route(compare_models, "key")},
         b"/v1/models": {b"GET": Route(list_models, "key")},
         b"/v1/models/{id}": {b"GET": Route(show_model, "key")},
         b"/v1/performance": {b"GET": Route(show_performance, "key")},

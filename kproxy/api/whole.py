@@ -13,7 +13,7 @@ from kproxy.routing.chain import Chain
 from kproxy.routing.plan import AttemptSpec
 from kproxy.upstream.race import carry_out
 
-__all__ = ["Replied", "Replying", "answer_whole", "deliver"]
+__all__ = ["Replied", "Replying", "answer_whole", "completed", "deliver"]
 
 
 class Replied(NamedTuple):
@@ -57,8 +57,19 @@ async def answer_whole(job: Job) -> None:
     """Carry out the plan and send one JSON answer. Raises what the caller is to be told."""
     chain = Chain(job.plan, job.chance)
     won = await carry_out(chain, job.deadline, Replying(job, chain))
-    record, body, facts = won
+    record = won.record
     job.adopted = record
+    body = await completed(job, won)
+    settlement = job.settlement()
+    body = splice(body, job.extension(settlement))
+    headers = [JSON_TYPE, *job.fields(record.attempt), *job.money_fields(settlement)]
+    await deliver(job, Answer(200, headers, body))
+
+
+async def completed(job: Job, won: Replied) -> bytes:
+    """The answer as the caller may see it; its attempt has ended well. Raises Rejected 400 where a
+    rule of the operator's blocks it."""
+    record, body, facts = won
     record.attempt.finish()
     body = untag(body) if facts.tagged else body
     if job.guarded is not None and job.service.guardrails is not None:
@@ -66,10 +77,7 @@ async def answer_whole(job: Job) -> None:
             body = await guard_reply(job.service.guardrails, job.guarded, body)
     record.shown = True
     record.complete(facts.usage, facts.text)
-    settlement = job.settlement()
-    body = splice(body, job.extension(settlement))
-    headers = [JSON_TYPE, *job.fields(record.attempt), *job.money_fields(settlement)]
-    await deliver(job, Answer(200, headers, body))
+    return body
 
 
 async def deliver(job: Job, answer: Answer) -> None:

@@ -17,11 +17,13 @@ from kproxy.config.catalog import build_catalog
 from kproxy.guard.validate import validate
 from kproxy.money import format_usd
 from kproxy.routing.appraise import Appraiser
+from kproxy.routing.compare import compare
 from kproxy.routing.estimate import estimate_prompt_tokens
 from kproxy.routing.explain import explain_json
 from kproxy.routing.plan import Plan
 from kproxy.routing.planner import plan
-from kproxy.schema.chat import decode_chat
+from kproxy.schema.chat import ChatRequest
+from kproxy.schema.compare import CompareRequest, decode_either
 from kproxy.schema.receipt import Candidate
 
 __all__ = ["explain"]
@@ -37,11 +39,16 @@ def explain(*, config: Path | None, json: bool) -> None:
 
     loaded = load(Overrides(config=config), os.environ)
     catalog, body = build_catalog(loaded), sys.stdin.buffer.read()
-    call = decode_chat(body, json_limits(loaded))
+    call = decode_either(body, json_limits(loaded))
     validate(call.request, paid=True)
     tokens = estimate_prompt_tokens(call.prompt)
     appraisal = Appraiser(loaded.router, catalog.models)(call.request)
-    decided = plan(call.request, tokens, catalog, attempt_policy(loaded), appraisal=appraisal)
+
+    def decide(request: ChatRequest) -> Plan:
+        return plan(request, tokens, catalog, attempt_policy(loaded), appraisal=appraisal)
+
+    asked = call.request
+    decided = compare(asked, decide).plan if isinstance(asked, CompareRequest) else decide(asked)
     if json:
         click.echo(msgspec.json.format(explain_json(decided), indent=2))
         return

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from kproxy.errors import Rejected, rejected_field
 from kproxy.schema.chat import PRECISION_RANK, ChatRequest
+from kproxy.schema.compare import CompareRequest
 
 __all__ = ["PLUGIN_TIERS", "validate"]
 
@@ -31,11 +32,22 @@ def validate(request: ChatRequest, *, paid: bool) -> None:
 
     `paid` says whether the caller's tier includes the paid plugins.
     """
-    if request.model == "kr-compare":
-        raise rejected_field("model", "The model 'kr-compare' is not available in this version.")
+    if isinstance(request, CompareRequest):
+        _check_comparison(request)
     _check_precision(request)
     _check_extension(request)
     _check_plugins(request, paid=paid)
+
+
+def _check_comparison(request: CompareRequest) -> None:
+    """Contract section 8: whole answers, one choice for each model, all of them asked at once."""
+    if request.stream:
+        raise rejected_field("stream", "A comparison is not streamed: leave out 'stream'.")
+    if (request.n or 1) > 1:
+        raise rejected_field("n", "A comparison has one choice for each model: leave out 'n'.")
+    if request.extension.strategy in ("hedge", "race"):
+        param = "x_kairosroute.strategy"
+        raise rejected_field(param, f"A comparison asks every model at once: leave out '{param}'.")
 
 
 def _check_precision(request: ChatRequest) -> None:

@@ -57,6 +57,10 @@ STORIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"cheap": [[CUT]], "dear": [[REST]]},
         {"stream": True, "x_kairosroute": {"rescue": True}},
     ),
+    "compare": (
+        {"cheap": [[[(1.0, REPLY)]]], "dear": [[DOWN], [[(1.0, REPLY)]]]},
+        {"model": "kr-compare", "models": ["cheap/m", "dear/m"]},
+    ),
     "probe": ({"cheap": [[STREAM]]}, {"stream": True}),
     "all down": ({"cheap": [[DOWN]], "dear": [[DOWN]]}, {"stream": True}),
 }

@@ -17,6 +17,7 @@ def test_the_whole_surface() -> None:
     """Contract section 1, as far as it is built."""
     assert {path: set(methods) for path, methods in ROUTES.items()} == {
         b"/v1/chat/completions": {b"POST"},
+        b"/v1/compare": {b"POST"},
         b"/v1/models": {b"GET"},
         b"/v1/models/{id}": {b"GET"},
         b"/v1/performance": {b"GET"},

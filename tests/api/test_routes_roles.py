@@ -17,6 +17,7 @@ ROLES = {"public": 200, "key": 401}
 
 STRANGER = {
     ("POST", "/v1/chat/completions"): 400,  # known, and its empty body refused
+    ("POST", "/v1/compare"): 400,  # likewise
     ("GET", "/v1/models"): 200,
     ("GET", "/v1/models/{id}"): 200,
     ("GET", "/v1/performance"): 200,

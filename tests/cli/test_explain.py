@@ -61,6 +61,16 @@ def test_the_whole(run):
     assert found["policy_version"].startswith("2-")
 
 
+def test_a_comparison(run):
+    """All of them are the decision; what one is not asked for stays out."""
+    found = json.loads(run("--json", model="kr-compare", models=["large", "small"]).stdout)
+    assert (found["strategy"], found["chain"]) == ("compare", ["acme/large", "acme/small"])
+    screen = run(model="kr-compare", models=["small", "large"]).stdout
+    assert "decision: acme/small, compare" in screen
+    assert "chain:    acme/large" in screen
+    assert run(model="kr-compare", models=["small"]).exit_code == 1
+
+
 def test_the_dial_of_the_file_is_checked(run):
     result = run(config='[routing]\ndial = "cheapest"\n' + CONFIG)
     assert result.exit_code == 1

@@ -6,13 +6,14 @@ import pytest
 
 from kproxy.errors import Rejected
 from kproxy.guard.validate import PLUGIN_TIERS, validate
-from kproxy.schema.chat import PRECISION_RANK, ChatRequest, decode_chat
+from kproxy.schema.chat import PRECISION_RANK, ChatRequest
+from kproxy.schema.compare import decode_either
 from kproxy.schema.jsonlimits import JsonLimits
 
 
 def request(**fields: object) -> ChatRequest:
     body = {"model": "auto", "messages": [{"role": "user", "content": "hi"}], **fields}
-    return decode_chat(json.dumps(body).encode(), JsonLimits()).request
+    return decode_either(json.dumps(body).encode(), JsonLimits()).request
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,8 @@ def request(**fields: object) -> ChatRequest:
         {"x_kairosroute": {"strategy": "race", "rescue": True}},
         {"min_quantization": "fp8"},
         {"max_quantization": "int4"},
+        {"model": "kr-compare", "n": 1, "stream": False, "models": ["a", "b"]},
+        {"model": "kr-compare", "x_kairosroute": {"strategy": "single"}},
     ],
     ids=str,
 )
@@ -39,7 +42,17 @@ def test_accepted(fields: dict[str, object], paid: bool) -> None:
 @pytest.mark.parametrize(
     ("fields", "paid", "expected"),
     [
-        ({"model": "kr-compare"}, True, (400, "invalid_request_error", "model")),
+        (
+            {"model": "kr-compare", "stream": True},
+            True,
+            (400, "invalid_request_error", "stream"),
+        ),
+        ({"model": "kr-compare", "n": 2}, True, (400, "invalid_request_error", "n")),
+        (
+            {"model": "kr-compare", "x_kairosroute": {"strategy": "hedge"}},
+            True,
+            (400, "invalid_request_error", "x_kairosroute.strategy"),
+        ),
         ({"plugins": ["x"]}, True, (400, "invalid_request_error", "plugins")),
         ({"plugins": ["memory", "x"]}, False, (400, "invalid_request_error", "plugins")),
         ({"plugins": ["memory"]}, False, (403, "PLUGIN_REQUIRES_PAID", "plugins")),
