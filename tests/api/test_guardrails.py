@@ -309,3 +309,26 @@ async def test_what_comes_behind_the_end_is_judged_as_well(
     assert (answer.status, answer.whole, answer.text) == (200, False, "One.")
     assert json.loads(answer.data[-1])["error"]["code"] == "content_blocked"
     assert house.at_rest()
+
+
+async def test_each_answer_of_a_comparison_is_under_the_rules(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """One that a rule blocks is an entry; what the caller never gets is not charged."""
+    house = House(
+        nursery,
+        scripts={"cheap": [[said("Write <EMAIL_1>")]], "dear": [[said("forbidden")]]},
+        guardrails=guardrails(MASK, WORDS),
+    )
+    answer = await house.ask(
+        model="kr-compare",
+        messages=user("I am ann@b.co"),
+        x_kairosroute={"models": ["cheap/m", "dear/m"]},
+    )
+    first, second = answer.json()["choices"]
+    assert first["message"]["content"] == "Write ann@b.co"
+    assert second["x_kairosroute"]["error"]["code"] == "content_blocked"
+    assert "forbidden" not in answer.body.decode()
+    assert sent(house, "dear") == ["I am <EMAIL_1>"]
+    assert house.receipts[0].execution.charged_tokens == 1500
+    assert house.at_rest()
