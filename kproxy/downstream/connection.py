@@ -122,6 +122,7 @@ class Connection:
             await self._refuse(error)
             return False
         if head is None:
+            self._link.end()
             return False
         params = self._params
         exchange = Exchange(self._link, self._reader, head, params.body, params.date)
@@ -138,8 +139,14 @@ class Connection:
         if exchange.keep_alive and exchange.request_read:
             return True
         read = exchange.request_read and not self._reader.buffered
-        if head.keep_alive or not read or self._link.receive_nowait():
-            await self._linger()
+        cut = exchange.state is ExchangeState.ABORTED
+        if (
+            head.keep_alive
+            or not read
+            or self._link.receive_nowait()
+            or not self._link.end(cut=cut)
+        ):
+            await self._linger(cut=cut)
         return False
 
     async def _next_head(self) -> RequestHead | None:
@@ -209,10 +216,10 @@ class Connection:
         await self._link.send_all(response_head(answer.status, fields) + answer.body)
         await self._linger()
 
-    async def _linger(self) -> None:
+    async def _linger(self, *, cut: bool = False) -> None:
         """End our side, then take what the caller still sends, within bounds."""
         link = self._link
-        link.end()
+        link.end(cut=cut)
         last = trio.current_time() + LINGER_TOTAL
         taken = 0
         while taken < LINGER_BYTES:

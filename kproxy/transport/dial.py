@@ -8,7 +8,6 @@ stream on top of a stream).
 
 import errno
 import functools
-import math
 import os
 import socket
 import ssl
@@ -23,6 +22,7 @@ from kproxy.errors import Fault, FaultKind
 from kproxy.transport.duplex import Broken, Duplex, Expired
 from kproxy.transport.hub import Hub
 from kproxy.transport.link import Link
+from kproxy.transport.secure import SecureLink
 
 __all__ = ["FAULTS", "Dial", "Origin", "dialler", "tls_context"]
 
@@ -133,27 +133,16 @@ async def _secure(hub: Hub, sock: socket.socket, context: ssl.SSLContext, origin
     except (OSError, ValueError) as error:  # the peer has left already, or a name TLS cannot ask
         sock.close()
         raise Fault(FaultKind.TLS, "handshake failed") from error
-    link = Link(hub, wrapped)
+    link = SecureLink(hub, wrapped)
     try:
-        await _handshake(link, wrapped)
+        await link.handshake()  # the caller's scope bounds it
+    except ssl.SSLCertVerificationError as error:
+        link.close()
+        raise Fault(FaultKind.TLS, f"certificate refused: {error.verify_message}") from error
+    except (OSError, Broken, Expired) as error:
+        link.close()
+        raise Fault(FaultKind.TLS, "handshake failed") from error
     except BaseException:
         link.close()
         raise
     return link
-
-
-async def _handshake(link: Link, wrapped: ssl.SSLSocket) -> None:
-    link.deadline = math.inf  # the caller's scope bounds it
-    while True:
-        try:
-            wrapped.do_handshake()
-        except ssl.SSLWantReadError:
-            await link.wait_readable()
-        except ssl.SSLWantWriteError:
-            await link.wait_writable()
-        except ssl.SSLCertVerificationError as error:
-            raise Fault(FaultKind.TLS, f"certificate refused: {error.verify_message}") from error
-        except (OSError, Broken, Expired) as error:
-            raise Fault(FaultKind.TLS, "handshake failed") from error
-        else:
-            return

@@ -70,7 +70,10 @@ class Duplex(Protocol):
         ...
 
     def send_nowait(self, data: bytes) -> int:
-        """How many bytes of `data` could be handed over without waiting. Raises Broken."""
+        """How many bytes of `data` could be handed over without waiting. Raises Broken.
+
+        Those that could not come first in whatever is sent next.
+        """
         ...
 
     async def pump(self, sink: "Duplex", stage: Stage, gap: float) -> None:
@@ -85,8 +88,13 @@ class Duplex(Protocol):
         """Call `callback` whenever bytes or an end may be there to read (None: stop)."""
         ...
 
-    def end(self) -> None:
-        """Say that nothing more will be sent, and go on receiving."""
+    def end(self, *, cut: bool = False) -> bool:
+        """Say that nothing more will be sent, and go on receiving; idempotent.
+
+        `cut`: what was sent is not whole, and over TLS nothing may say otherwise. False while a
+        word of TLS waits for room; it is sent when there is some. What TLS receives after an end is
+        good for nothing but to wait for the peer's.
+        """
         ...
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ some 130 us a chunk. Our way:
    remembered in one flag.
 2. *A short read means empty*, except that an end of stream may hide behind it: the edge carries
    both at once. So after the peer has ended, reading goes on until the empty read. On TLS a short
-   read means nothing, since records are decrypted one by one: there we read until it would block.
+   read means nothing, and more besides: see secure.py.
 3. *`pump` parks the owner* and lets the source's edges call `stage.take` and send the result. When
    the sink is full the rest is kept, reading stops, and the sink's next writable edge continues.
    Cancelling the owner detaches the callbacks in the same instant.
@@ -20,13 +20,12 @@ some 130 us a chunk. Our way:
    by `stall` seconds without progress besides.
 
 What we do not do: read ahead, buffer more than the one piece that the sink did not take, or close
-politely. `close` is immediate; a TLS close notification is not waited for.
+politely. `close` is immediate.
 """
 
 import contextlib
 import math
 import socket
-import ssl
 import struct
 from collections.abc import Callable
 
@@ -35,6 +34,7 @@ import trio
 from kproxy.transport.duplex import Broken, Duplex, Expired, Stage
 from kproxy.transport.hub import GONE, READABLE, WRITABLE, Hub
 from kproxy.transport.pump import RECEIVE_SIZE, Pump
+from kproxy.wire.proxy import NOBODY
 
 __all__ = ["Link"]
 
@@ -46,12 +46,16 @@ FAIRNESS = 32
 
 
 class Link:
-    """A connected socket, plain or TLS. The task that calls `receive` and `send_all` owns it."""
+    """A connected socket. The task that calls `receive` and `send_all` owns it.
+
+    `peer`: of an accepted connection, whose it is. `protocol`: what TLS negotiated by ALPN (RFC
+    7301), as `h2`; empty where nothing was.
+    """
 
     __slots__ = (
-        "_busy", "_ended", "_fd", "_gone", "_greedy", "_inflow", "_late", "_outflow", "_readable",
-        "_reader", "_sock", "_timer", "_watcher", "_when", "_writer", "hub", "recv", "send",
-        "stall",
+        "_busy", "_ended", "_fd", "_gone", "_inflow", "_late", "_outflow", "_readable", "_reader",
+        "_sock", "_timer", "_watcher", "_when", "_writer", "hub", "peer", "protocol", "recv",
+        "send", "stall",
     )  # fmt: skip
 
     def __init__(self, hub: Hub, sock: socket.socket) -> None:
@@ -61,7 +65,8 @@ class Link:
         self.send = sock.send
         self._sock = sock
         self._fd = sock.fileno()
-        self._greedy = isinstance(sock, ssl.SSLSocket)
+        self.peer = NOBODY
+        self.protocol = ""
         self._reader: trio.lowlevel.Task | None = None
         self._writer: trio.lowlevel.Task | None = None
         self._outflow: Pump | None = None  # the relay that reads here
@@ -103,6 +108,8 @@ class Link:
             callback()
         else:
             self._gone = callback
+            if callback is not None and self._watcher is None:
+                self._look_ahead()
 
     @property
     def peer_ended(self) -> bool:
@@ -111,8 +118,8 @@ class Link:
 
     @property
     def greedy(self) -> bool:
-        """Whether a short read may leave decrypted bytes behind (TLS)."""
-        return self._greedy or self._ended
+        """Whether a short read may leave something behind."""
+        return self._ended
 
     # --- the hub's side
 
@@ -127,14 +134,23 @@ class Link:
                 self._wake_reader()
             elif self._watcher is not None:
                 self._watcher()
+            elif self._gone is not None:
+                self._look_ahead()
         if self._inflow is not None:
             if mask & (WRITABLE | GONE):
                 self._inflow.sink_ready()
         elif self._writer is not None and mask & (WRITABLE | GONE):
             self._wake_writer()
-        if mask & GONE and self._gone is not None:
+        if mask & GONE:
+            self._tell_gone()
+
+    def _tell_gone(self) -> None:
+        if self._gone is not None:
             callback, self._gone = self._gone, None
             callback()
+
+    def _look_ahead(self) -> None:
+        """Bytes have come that nobody reads. A plain socket's end has an edge of its own."""
 
     def _expire(self) -> None:
         self._late = True
@@ -189,21 +205,19 @@ class Link:
         """Some bytes, b"" at the end of the stream, None where it would wait. Raises Broken."""
         try:
             data = self.recv(RECEIVE_SIZE)
-        except (BlockingIOError, ssl.SSLWantReadError):
+        except BlockingIOError:
             self._readable = False
             return None
-        except ssl.SSLEOFError:
-            return b""
         except OSError as error:
             raise Broken(self, str(error)) from None
-        self._readable = len(data) == RECEIVE_SIZE or self._greedy or self._ended
+        self._readable = len(data) == RECEIVE_SIZE or self._ended
         return data
 
     def send_nowait(self, data: bytes | memoryview) -> int:
         """How many bytes the kernel took; 0 where it would wait. Raises Broken."""
         try:
             return self.send(data)
-        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+        except BlockingIOError:
             return 0
         except OSError as error:
             raise Broken(self, str(error)) from None
@@ -224,11 +238,14 @@ class Link:
             return
         rest = memoryview(data)[sent:]
         outer = self._when
+        sent = 1
         try:
             while rest:
-                self.deadline = min(outer, trio.current_time() + self.stall)
+                if sent:  # else it was woken for nothing
+                    self.deadline = min(outer, trio.current_time() + self.stall)
                 await self.wait_writable()
-                rest = rest[self.send_nowait(rest) :]
+                sent = self.send_nowait(rest)
+                rest = rest[sent:]
         finally:
             self.deadline = outer
 
@@ -257,10 +274,18 @@ class Link:
 
     # --- the end
 
-    def end(self) -> None:
-        """Say that nothing more will be sent, and go on receiving."""
+    def end(self, *, cut: bool = False) -> bool:
+        """Say that nothing more will be sent, and go on receiving; see `Duplex.end`."""
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_WR)
+        return True
+
+    def release(self) -> socket.socket:
+        """Take the socket out of the hub, open; this link is as good as closed."""
+        self.hub.unregister(self._fd)
+        self._fd = -1
+        self._timer.cancel()
+        return self._sock
 
     def reset(self) -> None:
         """Close with a RST, so that the peer sees a broken connection."""

@@ -138,14 +138,15 @@ class MemoryDuplex:
                 self.deadline = math.inf
                 await sink.send_all(out)
 
-    def end(self) -> None:
+    def end(self, *, cut: bool = False) -> bool:
         if self.peer._ended:
-            return
+            return True
         self.peer._ended = True
         self.peer._news()
         callback, self.peer._gone = self.peer._gone, None
         if callback is not None:
             callback()
+        return True
 
     def close(self) -> None:
         self._close(reset=bool(self._inbox))

@@ -5,17 +5,21 @@ the virtual clock is exact for it as well.
 """
 
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import trio
+import trustme
 
 from kproxy.transport.duplex import Duplex
 from kproxy.transport.hub import Hub
 from kproxy.transport.link import Link
+from kproxy.transport.secure import SecureLink
 from tests.fakes.duplex import duplex_pair
+from tests.fakes.tls import client_context, server_context
 
-__all__ = ["Copy", "Pair", "everything", "links", "memory"]
+__all__ = ["Copy", "Pair", "everything", "links", "memory", "secure"]
 
 Pair = tuple[Duplex, Duplex]
 
@@ -27,13 +31,14 @@ async def memory() -> AsyncIterator[Callable[[], Pair]]:
 
 
 @asynccontextmanager
-async def links() -> AsyncIterator[Callable[[], Pair]]:
+async def links(*, tls: bool = False) -> AsyncIterator[Callable[[], Pair]]:
     """Pairs of links in one running hub."""
     hub = Hub()
     made: list[Link] = []
+    connect = secure_pair if tls else plain_pair
 
     def pair() -> Pair:
-        left, right = (Link(hub, one) for one in socket.socketpair())
+        left, right = connect(hub)
         made.extend((left, right))
         return left, right
 
@@ -47,6 +52,36 @@ async def links() -> AsyncIterator[Callable[[], Pair]]:
             nursery.cancel_scope.cancel()
     assert hub.statistics().sockets == 0
     hub.close()
+
+
+@asynccontextmanager
+async def secure() -> AsyncIterator[Callable[[], Pair]]:
+    """The same over TLS."""
+    async with links(tls=True) as make:
+        yield make
+
+
+def plain_pair(hub: Hub) -> tuple[Link, Link]:
+    left, right = socket.socketpair()
+    return Link(hub, left), Link(hub, right)
+
+
+def secure_pair(hub: Hub) -> tuple[Link, Link]:
+    ca, (ours, theirs) = trustme.CA(), socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    options = {"do_handshake_on_connect": False, "suppress_ragged_eofs": False}
+    server = server_context(ca).wrap_socket(ours, server_side=True, **options)
+    client = client_context(ca).wrap_socket(theirs, server_hostname="localhost", **options)
+    waiting = [client, server]
+    while waiting:
+        for end in tuple(waiting):
+            try:
+                end.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+            waiting.remove(end)
+    return SecureLink(hub, server), SecureLink(hub, client)
 
 
 class Copy:

@@ -7,10 +7,10 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from kproxy.transport.duplex import Broken, Expired
-from tests.fakes.pairs import Copy, Pair, everything, links, memory
+from tests.fakes.pairs import Copy, Pair, everything, links, memory, secure
 
 
-@pytest.fixture(params=[memory, links], ids=["memory", "link"])
+@pytest.fixture(params=[memory, links, secure], ids=["memory", "link", "secure"])
 async def pair(request: pytest.FixtureRequest) -> AsyncIterator[Callable[[], Pair]]:
     async with request.param() as make:
         yield make
