@@ -54,6 +54,7 @@ from kproxy.telemetry.lag import LoopLag
 from kproxy.telemetry.metrics import Metrics
 from kproxy.transport.accept import open_listeners
 from kproxy.transport.dial import Dial, Origin, dialler, tls_context
+from kproxy.transport.entry import Bound
 from kproxy.transport.hub import Hub
 from kproxy.transport.pool import Pool, PoolParams
 from kproxy.upstream.asking import ask
@@ -129,7 +130,8 @@ async def _run(
         parts = Parts(catalog, endpoints, stores, hub, draining, lag, classifier)
         service = build_service(config, parts)
         params = listener_params(config, DateField(time.time))
-        listener = Listener(hub, listeners, Router(service), params)
+        bound = [Bound(one) for one in listeners]
+        listener = Listener(hub, bound, Router(service), params)
         metrics = service.metrics
         metrics.watch("kproxy_loop_lag_seconds", "Lateness of the event loop.", lambda: lag.seconds)
         _watch(metrics, listener, hub, endpoints)

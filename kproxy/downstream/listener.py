@@ -4,7 +4,6 @@ Draining has an order: no new connections, idle ones close, busy ones end with t
 what is left at the deadline is cut. Cancelling `serve` cuts at once.
 """
 
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ import trio
 
 from kproxy.downstream.connection import Connection, ConnectionParams, Handler
 from kproxy.transport.accept import AcceptLimits, Acceptor
+from kproxy.transport.entry import Bound
 from kproxy.transport.hub import Hub
 from kproxy.transport.link import Link
 
@@ -31,9 +31,10 @@ class Listener:
     """The downstream side. Owns every connection's task while `serve` runs."""
 
     def __init__(
-        self, hub: Hub, sockets: Sequence[socket.socket], handler: Handler, params: ListenerParams
+        self, hub: Hub, sockets: Sequence[Bound], handler: Handler, params: ListenerParams
     ) -> None:
         self._acceptor = Acceptor(hub, sockets, params.accept)
+        self._acceptor.on_empty = self._settle
         self._handler = handler
         self._params = params
         self._open: set[Connection] = set()
@@ -62,7 +63,6 @@ class Listener:
             await connection.serve()
         finally:
             self._open.discard(connection)
-            self._settle(ending=1)
 
     def drain(self) -> None:
         """Accept nothing more; `serve` returns when the last exchange has ended."""
@@ -80,11 +80,16 @@ class Listener:
         """Until `serve` has ended after a drain or a cut."""
         await self._over.wait()
 
-    def _settle(self, ending: int = 0) -> None:
-        # The acceptor counts those too whose task has not begun; `ending` is not off its count yet.
-        if self._draining and self._acceptor.statistics()[0] == ending:
+    def _settle(self) -> None:
+        # The acceptor counts those too whose task has not begun, or is not through its handshake.
+        if self._draining and not self._acceptor.statistics()[0]:
             self._quiet.set()
 
     def statistics(self) -> tuple[int, int]:
         """(connections open, connections refused over the limit so far)."""
         return self._acceptor.statistics()
+
+    @property
+    def turned_away(self) -> int:
+        """Connections so far that never came to a request: PROXY header or TLS handshake."""
+        return self._acceptor.turned_away

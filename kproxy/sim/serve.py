@@ -14,6 +14,7 @@ from kproxy.sim.params import SimParams
 from kproxy.sim.provider import Provider
 from kproxy.sim.server import Connection
 from kproxy.transport.accept import AcceptLimits, Acceptor, open_listeners
+from kproxy.transport.entry import Bound
 from kproxy.transport.hub import Hub
 from kproxy.transport.link import Link
 
@@ -62,7 +63,8 @@ async def _accept(
         await Connection(link, hub, provider).serve()
 
     async with trio.open_nursery() as nursery:
-        await nursery.start(Acceptor(hub, listeners, _LIMITS).serve, handle)
+        bound = [Bound(one) for one in listeners]
+        await nursery.start(Acceptor(hub, bound, _LIMITS).serve, handle)
         task_status.started(provider)
 
 

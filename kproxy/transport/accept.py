@@ -1,8 +1,9 @@
-"""Accept connections: listening sockets in, one task per connected `Link` out.
+"""Accept connections: bound sockets in, one task per connected `Link` out.
 
 A listener is one more descriptor in the hub: its edge accepts everything that waits, so that a
 burst of callers costs one wake-up. Connections over the limit are closed at once, which tells a
-load balancer more than a queue would; errors of a single accept never end the listener.
+load balancer more than a queue would; errors of a single accept never end the listener. What a
+connection must pass before it is served is in `transport/entry.py`.
 """
 
 import errno
@@ -15,8 +16,10 @@ from functools import partial
 
 import trio
 
+from kproxy.transport.entry import UNIX, Bound, Entry, TurnedAway, peer_of
 from kproxy.transport.hub import LISTENING, Hub
 from kproxy.transport.link import Link
+from kproxy.wire.proxy import Peer
 
 __all__ = ["AcceptLimits", "Acceptor", "open_listeners"]
 
@@ -72,25 +75,34 @@ class AcceptLimits:
     """Connections open at one time, in all and from one address; bytes of one's send buffer.
 
     The send buffer is the kernel's; with it, what a caller who does not read can hold is bounded.
+    `entry`: seconds for a PROXY header and a TLS handshake; `handshakes`: under way at one time.
     """
 
     connections: int = 10_000
     per_address: int = 256
     send_buffer: int = 262_144
+    entry: float = 5.0
+    handshakes: int = 256
 
 
 class Acceptor:
-    """Listening sockets in the hub. Whoever runs `serve` owns every task; `stop` ends accepting."""
+    """Listening sockets in the hub. Whoever runs `serve` owns every task; `stop` ends accepting.
 
-    def __init__(self, hub: Hub, listeners: Sequence[socket.socket], limits: AcceptLimits) -> None:
+    `on_empty` is called whenever the last open connection has ended.
+    """
+
+    def __init__(self, hub: Hub, listeners: Sequence[Bound], limits: AcceptLimits) -> None:
         self._hub = hub
-        self._listeners = {listener.fileno(): listener for listener in listeners}
+        self._listeners = {one.socket.fileno(): one for one in listeners}
         self._limits = limits
+        self._entry = Entry(limits.entry, limits.handshakes)
         self._open: Counter[str] = Counter()  # by address
         self._total = 0
         self._refused = 0
-        for listener in listeners:  # inherited by what it accepts
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.send_buffer)
+        self._turned_away = 0
+        self.on_empty: Callable[[], None] | None = None
+        for one in listeners:  # inherited by what it accepts
+            one.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.send_buffer)
 
     async def serve(
         self,
@@ -100,20 +112,19 @@ class Acceptor:
         """Run `handler` once for each connection until cancelled; the link is closed after it."""
         async with trio.open_nursery() as handlers:
 
-            def accept(listener: socket.socket, _: int) -> None:
+            def accept(bound: Bound, _: int) -> None:
                 for _ in range(BURST):
-                    sock = self._accept(listener)
+                    sock = self._accept(bound.socket)
                     if sock is None:
                         return
-                    if (address := self._admit(sock)) is not None:
+                    if (peer := self._admit(sock, bound)) is not None:
                         link = Link(self._hub, sock)
-                        self._open[address] += 1
-                        self._total += 1
-                        handlers.start_soon(self._handle, handler, link, address)
-                self._hub.rearm(listener.fileno(), LISTENING)
+                        link.peer = peer
+                        handlers.start_soon(self._handle, handler, link, sock, bound)
+                self._hub.rearm(bound.socket.fileno(), LISTENING)
 
-            for fd, listener in self._listeners.items():
-                self._hub.register(fd, partial(accept, listener), LISTENING)
+            for fd, bound in self._listeners.items():
+                self._hub.register(fd, partial(accept, bound), LISTENING)
             task_status.started()
             try:
                 await trio.sleep_forever()
@@ -123,9 +134,9 @@ class Acceptor:
     def stop(self) -> None:
         """Accept nothing more and close the listening sockets; open connections go on."""
         while self._listeners:
-            fd, listener = self._listeners.popitem()
+            fd, bound = self._listeners.popitem()
             self._hub.unregister(fd)
-            listener.close()
+            bound.socket.close()
 
     def _accept(self, listener: socket.socket) -> socket.socket | None:
         """The next waiting connection; None when there is none, or none can be had now."""
@@ -141,20 +152,32 @@ class Acceptor:
                 self._again_later(listener)
                 return None
 
-    def _admit(self, sock: socket.socket) -> str | None:
-        """The caller's address, or None: over a limit, or gone already, and closed."""
-        limits = self._limits
+    def _admit(self, sock: socket.socket, bound: Bound) -> Peer | None:
+        """Whose connection it is, counted; None: over a limit, or gone already, and closed."""
         try:
-            address = str(sock.getpeername()[0])
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            peer = peer_of(sock)
+            if peer.host != UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError:
             sock.close()
             return None
-        if self._total < limits.connections and self._open[address] < limits.per_address:
-            return address
+        # A proxy's connections are its callers', each counted when the header has said whose.
+        host = "" if bound.proxies.include(peer.host) else peer.host
+        if self._total < self._limits.connections and self._count(host):
+            self._total += 1
+            return peer
         self._refused += 1
         sock.close()
         return None
+
+    def _count(self, host: str) -> bool:
+        """One more of this address, if it may have it. A unix socket's peers have none."""
+        if host in ("", UNIX):
+            return True
+        if self._open[host] >= self._limits.per_address:
+            return False
+        self._open[host] += 1
+        return True
 
     def _again_later(self, listener: socket.socket) -> None:
         fd = listener.fileno()
@@ -166,20 +189,48 @@ class Acceptor:
         self._hub.timers.call_at(trio.current_time() + PAUSE, rearm)
 
     async def _handle(
-        self, handler: Callable[[Link], Awaitable[None]], link: Link, address: str
+        self,
+        handler: Callable[[Link], Awaitable[None]],
+        link: Link,
+        sock: socket.socket,
+        bound: Bound,
     ) -> None:
+        proxied = bound.proxies.include(link.peer.host)
+        counted = "" if proxied else link.peer.host
         try:
+            if proxied or bound.credentials is not None:
+                link = await self._entry.enter(link, sock, bound)
+            if proxied:
+                if not self._count(link.peer.host):
+                    self._refused += 1
+                    return
+                counted = link.peer.host
             await handler(link)
+        except TurnedAway as reason:
+            self._turned_away += 1
+            level = logging.WARNING if reason.fault else logging.INFO
+            log.log(level, "turned away %s at %s: %s", link.peer, bound.name, reason)
         except Exception:
             # The last resort: one connection's fault of ours must not end the others.
             log.exception("a connection failed")
         finally:
             link.close()
-            self._total -= 1
-            self._open[address] -= 1
-            if not self._open[address]:
-                del self._open[address]
+            self._leave(counted)
+
+    def _leave(self, host: str) -> None:
+        self._total -= 1
+        if host in self._open:
+            self._open[host] -= 1
+            if not self._open[host]:
+                del self._open[host]
+        if not self._total and self.on_empty is not None:
+            self.on_empty()
 
     def statistics(self) -> tuple[int, int]:
         """(connections open now, connections refused over the limit so far)."""
         return self._total, self._refused
+
+    @property
+    def turned_away(self) -> int:
+        """Connections so far that ended in their PROXY header or TLS handshake."""
+        return self._turned_away

@@ -13,6 +13,7 @@ from kproxy.downstream.exchange import BodyLimits, Exchange, ExchangeState
 from kproxy.downstream.listener import Listener, ListenerParams
 from kproxy.downstream.respond import Answer
 from kproxy.transport.accept import AcceptLimits, open_listeners
+from kproxy.transport.entry import Bound
 from kproxy.transport.hub import Hub
 from kproxy.wire.h1 import ENGINES
 from tests.fakes.duplex import duplex_pair
@@ -50,7 +51,7 @@ async def listening(
     sockets = open_listeners("127.0.0.1", 0)
     port = sockets[0].getsockname()[1]
     params = ListenerParams(ConnectionParams(**fields), AcceptLimits(), stall)  # type: ignore[arg-type]
-    listener = Listener(hub, sockets, handler, params)
+    listener = Listener(hub, [Bound(one) for one in sockets], handler, params)
     async with trio.open_nursery() as nursery:
         await nursery.start(hub.run)
         await nursery.start(listener.serve)
@@ -213,7 +214,7 @@ class TestDrain:
     async def test_a_cancelled_listener_is_over_too(self) -> None:
         hub, sockets = Hub(), open_listeners("127.0.0.1", 0)
         params = ListenerParams(ConnectionParams(), AcceptLimits())
-        listener = Listener(hub, sockets, Scripted(), params)
+        listener = Listener(hub, [Bound(one) for one in sockets], Scripted(), params)
         async with trio.open_nursery() as nursery:
             await nursery.start(hub.run)
             await nursery.start(listener.serve)

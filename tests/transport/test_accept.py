@@ -10,6 +10,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from kproxy.transport.accept import PAUSE, AcceptLimits, Acceptor, open_listeners
+from kproxy.transport.entry import Bound
 from kproxy.transport.hub import Hub
 from kproxy.transport.link import Link
 from tests.fakes.hubbed import until
@@ -22,7 +23,7 @@ class Served:
 
     def __init__(self, hub: Hub, listeners: Sequence[socket.socket], limits: AcceptLimits) -> None:
         self.hub = hub
-        self.acceptor = Acceptor(hub, listeners, limits)
+        self.acceptor = Acceptor(hub, [Bound(one) for one in listeners], limits)
         self.port = listeners[0].getsockname()[1]
         self.ended = trio.Event()
 
