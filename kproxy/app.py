@@ -8,9 +8,8 @@ import gc
 import logging
 import resource
 import signal
-import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +20,7 @@ import trio
 from kproxy.admission.keys import KeyRecord, Secret
 from kproxy.api.guardrails import Guardrails, Moderation
 from kproxy.api.idempotency import Once
-from kproxy.api.routes import Router
+from kproxy.api.routes import ADMIN_ROUTES, PUBLIC_ROUTES, ROUTES, Router
 from kproxy.api.service import Service
 from kproxy.catalog.load import Catalog, load_packaged
 from kproxy.config import Address, Config
@@ -40,7 +39,7 @@ from kproxy.dialect.choose import dialect_for
 from kproxy.dialect.openai import OpenAI
 from kproxy.downstream.date import DateField
 from kproxy.downstream.listener import Listener
-from kproxy.errors import KproxyError
+from kproxy.opening import Opened, open_all
 from kproxy.routing.appraise import Appraiser
 from kproxy.routing.budget import Budget
 from kproxy.routing.conversation import Conversations
@@ -54,9 +53,9 @@ from kproxy.telemetry.lag import LoopLag
 from kproxy.telemetry.metrics import Metrics
 from kproxy.transport.accept import open_listeners
 from kproxy.transport.dial import Dial, Origin, dialler, tls_context
-from kproxy.transport.entry import Bound
 from kproxy.transport.hub import Hub
 from kproxy.transport.pool import Pool, PoolParams
+from kproxy.transport.renewal import Renewal
 from kproxy.upstream.asking import ask
 from kproxy.upstream.endpoint import AnswerLimits, Endpoint
 from kproxy.wire.limits import H1Limits
@@ -81,15 +80,13 @@ SIM_HOST = "127.0.0.1"
 log = logging.getLogger("kproxy")
 
 
-class CannotStart(KproxyError):
-    """Something of the machine is not to be had: an address in use, a name that is none."""
-
-
 @dataclass(frozen=True, slots=True)
 class Started:
     """What `serve` tells once it answers: where, and a key that is never shown again."""
 
-    addresses: tuple[Address, ...]
+    addresses: tuple[Address, ...]  # of callers, by TCP
+    urls: tuple[str, ...]  # of callers, as people write them
+    admin_urls: tuple[str, ...]
     first_key: str | None
     models: tuple[str, ...]
     passthrough: tuple[str, ...]  # providers that take any name, as slug/name
@@ -103,19 +100,19 @@ async def serve(config: Config, announce: Callable[[Started], None]) -> None:
     Raises KproxyError where it cannot start. `announce` is called once, when requests are answered.
     """
     with ExitStack() as stack:
-        listeners = _listen(stack, config.listen)
+        opened = open_all(stack, config)
         params = StoreParams(
             config.data_dir, config.seal_key, config.auth == "none", config.strict_ledger
         )
         stores = open_stores(stack, params, time.time())
         _more_descriptors()
-        await _run(config, stores, listeners, announce)
+        await _run(config, stores, opened, announce)
 
 
 async def _run(
     config: Config,
     stores: Stores,
-    listeners: Sequence[socket.socket],
+    opened: Opened,
     announce: Callable[[Started], None],
 ) -> None:
     hub = Hub()
@@ -130,22 +127,25 @@ async def _run(
         parts = Parts(catalog, endpoints, stores, hub, draining, lag, classifier)
         service = build_service(config, parts)
         params = listener_params(config, DateField(time.time))
-        bound = [Bound(one) for one in listeners]
-        listener = Listener(hub, bound, Router(service), params)
+        public = Router(service, PUBLIC_ROUTES if opened.admin else ROUTES)
+        listener = Listener(hub, opened.public, public, params)
+        admin = Listener(hub, opened.admin, Router(service, ADMIN_ROUTES), params)
+        renewal = Renewal(opened.credentials)
+        nursery.start_soon(renewal.run)
         metrics = service.metrics
         metrics.watch("kproxy_loop_lag_seconds", "Lateness of the event loop.", lambda: lag.seconds)
         _watch(metrics, listener, hub, endpoints)
         _watch_stores(metrics, stores.journal, stores.counters)
-        addresses = tuple(Address(*one.getsockname()[:2]) for one in listeners)
         if stores.keys is not None:
             nursery.start_soon(stores.keys.desk.run)
         nursery.start_soon(stores.answers.run, stores.journal.append, time.time)
-        await nursery.start(_until_signal, listener, draining, config.drain_timeout)
+        await nursery.start(_until_signal, listener, draining, config.drain_timeout, renewal)
+        await nursery.start(admin.serve)  # until the end: a draining process is still watched
         await nursery.start(listener.serve)
         gc.collect()
         gc.freeze()  # what lives from here to the end need not be looked at again
         first = None if stores.keys is None else stores.keys.store.first_key(time.time())
-        announce(_started(config, catalog, addresses, first))
+        announce(_started(config, catalog, opened, first))
         await listener.wait_over()
         nursery.cancel_scope.cancel()
     for endpoint in (*endpoints.values(), *filter(None, [classifier])):
@@ -156,11 +156,13 @@ async def _run(
 def _started(
     config: Config,
     catalog: Catalog,
-    addresses: tuple[Address, ...],
+    opened: Opened,
     first: tuple[KeyRecord, str] | None,
 ) -> Started:
     return Started(
-        addresses=addresses,
+        addresses=opened.addresses,
+        urls=opened.urls,
+        admin_urls=opened.admin_urls,
         first_key=None if first is None else first[1],
         models=tuple(dict.fromkeys(model.id for model in catalog.models if model.enabled)),
         passthrough=tuple(slug for slug, one in config.providers.items() if one.models == "any"),
@@ -173,19 +175,23 @@ async def _until_signal(
     listener: Listener,
     draining: trio.Event,
     patience: float,
+    renewal: Renewal,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Drain at the first SIGTERM or SIGINT; cut at the second, or when the patience is over."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         task_status.started()
         while await anext(signals) == signal.SIGHUP:
-            log.warning("there is no reload yet: SIGHUP is ignored")
+            if renewal.ask():
+                log.warning("SIGHUP: looking at the certificates; all else needs a restart")
+            else:
+                log.warning("there is no reload yet: SIGHUP is ignored")
         draining.set()
         listener.drain()
         log.warning("draining; a second signal cuts what is still running")
         with trio.move_on_after(patience):
             while await anext(signals) == signal.SIGHUP:
-                pass
+                renewal.ask()
         listener.cut()
 
 
@@ -264,6 +270,11 @@ def _watch(
         "kproxy_connections_refused",
         "Connections closed at once, over a limit.",
         lambda: listener.statistics()[1],
+    )
+    metrics.watch(
+        "kproxy_connections_turned_away",
+        "Connections that ended in their PROXY header or TLS handshake.",
+        lambda: listener.turned_away,
     )
     metrics.watch("kproxy_sockets", "Sockets in the hub.", lambda: hub.statistics().sockets)
     pools: dict[tuple[str, ...], Callable[[], float]] = {}
@@ -353,19 +364,6 @@ def _classifier(config: Config, hub: Hub) -> Endpoint | None:
         h1=H1Limits(response_head=limits.upstream_head),
         limits=AnswerLimits(body=VERDICT),
     )
-
-
-def _listen(stack: ExitStack, addresses: Sequence[Address]) -> list[socket.socket]:
-    listeners: list[socket.socket] = []
-    for address in addresses:
-        try:
-            opened = open_listeners(*address)
-        except OSError as error:
-            raise CannotStart(f"cannot listen on {address}: {error.strerror or error}") from error
-        for listener in opened:
-            stack.callback(listener.close)
-        listeners += opened
-    return listeners
 
 
 def _more_descriptors() -> None:

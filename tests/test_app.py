@@ -10,10 +10,11 @@ from trio.testing import wait_all_tasks_blocked
 
 from kproxy.admission.keys import Secret
 from kproxy.admission.patch import Change
-from kproxy.app import CannotStart, Started, serve
+from kproxy.app import Started, serve
 from kproxy.catalog.load import load_packaged
 from kproxy.config import Config, Overrides, load
 from kproxy.config.providers import SEED_PROVIDERS
+from kproxy.opening import CannotStart
 from kproxy.store.keystore import open_keystore
 from kproxy.store.segment import segment_names
 

@@ -16,7 +16,7 @@ from kproxy.api.service import Service
 from kproxy.downstream.exchange import Exchange, ExchangeState
 from kproxy.errors import Rejected
 
-__all__ = ["ROUTES", "Role", "Route", "Router"]
+__all__ = ["ADMIN_ROUTES", "PUBLIC_ROUTES", "ROUTES", "Role", "Route", "Router"]
 
 Role = Literal["public", "key"]
 """`key`: the handler answers 401 to whoever shows no good one, before it does anything else."""
@@ -51,6 +51,14 @@ ROUTES: Mapping[bytes, Mapping[bytes, Route]] = MappingProxyType(
 )
 """Paths as the contract spells them. A GET answers HEAD as well, without its body."""
 
+_OPERATORS = {b"/livez", b"/readyz", b"/healthz", b"/metrics"}
+
+ADMIN_ROUTES = MappingProxyType({path: ROUTES[path] for path in ROUTES if path in _OPERATORS})
+"""What an admin listener serves."""
+
+PUBLIC_ROUTES = MappingProxyType({path: ROUTES[path] for path in ROUTES if path not in _OPERATORS})
+"""What the other listeners serve where there is one."""
+
 _WITH_ID = tuple(path.removesuffix(b"{id}") for path in ROUTES if path.endswith(b"{id}"))
 
 PREFIX = b"/api/v1/"
@@ -60,8 +68,11 @@ PREFIX = b"/api/v1/"
 class Router:
     """The handler of every exchange, see `downstream.connection.Handler`."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(
+        self, service: Service, routes: Mapping[bytes, Mapping[bytes, Route]] = ROUTES
+    ) -> None:
         self._service = service
+        self._routes = routes
 
     async def answer(self, exchange: Exchange) -> None:
         """Find the handler and run it. Raises Rejected 404 and 405, and what the handler raises."""
@@ -71,7 +82,7 @@ class Router:
         for start in _WITH_ID:
             if path.startswith(start) and path != start:
                 path = start + b"{id}"  # an id is the rest of the path, slashes included
-        methods = ROUTES.get(path)
+        methods = self._routes.get(path)
         if methods is None:
             shown = path[:256].decode("ascii", "replace")
             raise Rejected(404, "not_found", f"There is nothing at {shown}.")

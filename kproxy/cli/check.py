@@ -10,7 +10,7 @@ import click
 from kproxy.catalog.quality import PRIOR
 from kproxy.cli.options import as_json, config_option, print_json
 from kproxy.cli.serve import NO_MODEL
-from kproxy.config import Config, ConfigError, Overrides, load
+from kproxy.config import Config, ConfigError, Listening, Overrides, load
 from kproxy.config.catalog import OPERATOR, build_catalog
 from kproxy.config.guardrails import describe_rules
 
@@ -54,7 +54,7 @@ def _summary(config: Config) -> dict[str, str | list[str]]:
     names += [f"{slug}/<any name>" for slug in passing]
     summary: dict[str, str | list[str]] = {
         "file": "none" if config.source is None else str(config.source),
-        "listen": [str(address) for address in config.listen],
+        "listen": [_describe(one) for one in config.listeners],
         "data_dir": str(config.data_dir),
         "providers": [
             f"{slug} ({provider.base_url or 'simulated'})"
@@ -76,3 +76,15 @@ def _qualities(sources: Iterable[str]) -> list[str]:
 def _kind(source: str) -> str:
     named = {OPERATOR: "the operator's", PRIOR: "by list price", "": "unknown"}
     return named.get(source) or f"{'partly ' if PRIOR in source else ''}by published scores"
+
+
+def _describe(one: Listening) -> str:
+    marks = []
+    if one.tls is not None:
+        asked = "required" if one.tls.client_required else "optional"
+        marks.append("TLS" if one.tls.client_ca is None else f"TLS, client certificate {asked}")
+    if one.proxies or one.unix_proxy:
+        marks.append("PROXY")
+    if one.admin:
+        marks.append("admin")
+    return f"{one.place} ({'; '.join(marks)})" if marks else str(one.place)

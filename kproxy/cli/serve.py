@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,8 @@ NO_MODEL = 'none: add [[models]] rows, or models = "any" to a provider'
 @click.option(
     "--listen",
     multiple=True,
-    metavar="HOST:PORT",
-    help="Where to listen; may be repeated. [environment: KPROXY_LISTEN, PORT]",
+    metavar="ADDRESS",
+    help="HOST:PORT, unix:PATH or systemd; may be repeated. [environment: KPROXY_LISTEN, PORT]",
 )
 @config_option
 @data_dir_option
@@ -41,8 +42,9 @@ def serve(*, listen: tuple[str, ...], config: Path | None, data_dir: Path | None
 
 def _announce(started: "Started") -> None:
     """Tell people where it is, the first key, and a line to try; once, on standard output."""
-    base = f"http://{started.addresses[0]}"
-    click.echo(f"kproxy is ready on {', '.join(f'http://{one}' for one in started.addresses)}")
+    click.echo(f"kproxy is ready on {', '.join(started.urls)}")
+    if started.admin_urls:
+        click.echo(f"for operators: {', '.join(started.admin_urls)}")
     names = [*started.models, *(f"{slug}/<any name>" for slug in started.passthrough)]
     kind = "simulated models, no account needed" if started.simulated else "models"
     click.echo(f"{kind}: {', '.join(names) or NO_MODEL}")
@@ -55,6 +57,12 @@ def _announce(started: "Started") -> None:
     body = '{"model": "auto", "stream": true, "messages": [{"role": "user", "content": "Hello!"}]}'
     click.echo("try it:")
     click.echo(
-        f"  curl -N {base}/v1/chat/completions {field}"
+        f"  curl -N {_target(started.urls[0])}/v1/chat/completions {field}"
         f"-H 'Content-Type: application/json' -d '{body}'"
     )
+
+
+def _target(url: str) -> str:
+    """What curl takes for it; the path follows."""
+    path = url.removeprefix("unix:")
+    return url if path == url else f"--unix-socket {shlex.quote(path)} http://localhost"

@@ -55,8 +55,11 @@ def sim(*, listen: str, config: Path | None, json: bool, **chosen: Any) -> None:
         else:
             click.echo(f"Simulated providers at {base_url}")
 
+    place = loaded.listeners[0].place
+    if not isinstance(place, Address):
+        raise click.ClickException("--listen: the simulated providers listen on HOST:PORT alone")
     try:
-        run(loaded.listen[0].host, loaded.listen[0].port, params, announce)
+        run(place.host, place.port, params, announce)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise click.ClickException(f"cannot listen on {loaded.listen[0]}: {reason}") from error
+        raise click.ClickException(f"cannot listen on {place}: {reason}") from error

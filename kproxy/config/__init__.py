@@ -1,6 +1,7 @@
 """The operator's wishes, from flags, environment and file, as one frozen `Config`."""
 
 from kproxy.config.document import ConfigError
+from kproxy.config.listeners import Listening
 from kproxy.config.load import Config, Overrides, find_data_dir, load
 from kproxy.config.model import (
     Address,
@@ -10,7 +11,9 @@ from kproxy.config.model import (
     PriceConfig,
     ProviderConfig,
     SimConfig,
+    SystemdAddress,
     Timeouts,
+    UnixAddress,
 )
 
 __all__ = [
@@ -19,12 +22,15 @@ __all__ = [
     "Config",
     "ConfigError",
     "Limits",
+    "Listening",
     "ModelConfig",
     "Overrides",
     "PriceConfig",
     "ProviderConfig",
     "SimConfig",
+    "SystemdAddress",
     "Timeouts",
+    "UnixAddress",
     "find_data_dir",
     "load",
 ]

@@ -37,8 +37,6 @@ _DISPLAY_LIMIT = 64  # characters
 
 def check_address(text: str) -> Address:
     """`HOST:PORT` or `[IPV6]:PORT`; a name stands for every address it has."""
-    if text.startswith("unix:"):
-        raise ValueError("unix sockets are not available yet: write HOST:PORT")
     match = _ADDRESS.fullmatch(text)
     if match is None:
         hint = "an IPv6 address stands in brackets, as in [::1]:4000"

@@ -5,8 +5,9 @@ section 12). The first thing that is wrong is raised as a ConfigError of one lin
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,18 +15,18 @@ from typing import Any, TypeVar
 import msgspec
 
 from kproxy.admission.keys import Secret
-from kproxy.admission.sidecar import is_loopback
 from kproxy.admission.tiers import TIERS, Tier
 from kproxy.catalog.load import Catalog, load_packaged, parse_catalog
-from kproxy.config.checks import check_address, check_api_key, check_model, check_port
+from kproxy.config.checks import check_api_key, check_model
 from kproxy.config.document import ConfigError, Document, PlacedError, Steps
 from kproxy.config.guardrails import check_guardrails
+from kproxy.config.listeners import Listening, build_listeners, check_auth, listen_texts
 from kproxy.config.model import (
-    Address,
     Attempts,
     FileConfig,
     GuardrailsConfig,
     Limits,
+    ListenerConfig,
     ModelConfig,
     ProviderConfig,
     RoutingConfig,
@@ -65,9 +66,9 @@ class Overrides:
 class Config:
     """Everything an operator can decide, decided. Only `app` and the commands see it whole."""
 
-    listen: tuple[Address, ...]
+    listeners: tuple[Listening, ...]  # at least one is not for operators alone
     data_dir: Path
-    auth: str  # "keys"; or "none", and then every listen address is on loopback
+    auth: str  # "keys"; or "none", and then callers' addresses are on loopback
     seal_key: Secret | None  # KPROXY_SEAL_KEY, which `store.vault` reads; None: its own file
     providers: Mapping[str, ProviderConfig]  # by slug; never empty
     models: tuple[ModelConfig, ...]  # as configured; they come on top of the catalog's
@@ -95,12 +96,13 @@ def load(overrides: Overrides, environ: Mapping[str, str]) -> Config:
         tables = _take(tree, "providers", dict)
         rows = _take(tree, "models", list)
         tiers = _take(tree, "tiers", dict)
+        doors = _take(tree, "listeners", list)
         file = _convert(tree, FileConfig, ())
         providers = _providers(tables, environ)
-        listen = _listen(overrides, environ, file)
+        listeners = _listeners(overrides, environ, document, file, doors)
         return Config(
-            listen=listen,
-            auth=_auth(file.auth, listen),
+            listeners=listeners,
+            auth=check_auth(file.auth, listeners),
             seal_key=_seal_key(environ),
             data_dir=_data_dir(overrides, environ, document, file.data_dir),
             providers=providers,
@@ -233,50 +235,19 @@ def _tiers(tables: dict[str, object]) -> Mapping[str, Tier]:
     return build_tiers(changed)
 
 
-def _listen(
-    overrides: Overrides, environ: Mapping[str, str], file: FileConfig
-) -> tuple[Address, ...]:
-    if overrides.listen:
-        return _addresses(overrides.listen, lambda _: ("--listen",))
-    named = environ.get("KPROXY_LISTEN", "").strip()
-    if named:
-        texts = tuple(text.strip() for text in named.split(","))
-        return _addresses(texts, lambda _: ("KPROXY_LISTEN",))
-    addresses = _addresses(file.listen, lambda at: ("listen", at))
+def _listeners(
+    overrides: Overrides,
+    environ: Mapping[str, str],
+    document: Document,
+    file: FileConfig,
+    rows: list[object],
+) -> tuple[Listening, ...]:
+    doors = [_convert(row, ListenerConfig, ("listeners", at)) for at, row in enumerate(rows)]
+    public = any(not door.admin for door in doors)
+    given = () if public and "listen" not in document.tree else file.listen
+    texts = listen_texts(overrides.listen, environ, given)
     port = environ.get("PORT", "").strip()
-    if port:
-        # What platforms set: the port alone. Which addresses stays the operator's decision.
-        try:
-            chosen = check_port(port)
-        except ValueError as error:
-            raise PlacedError(("PORT",), str(error)) from error
-        return tuple(dict.fromkeys(Address(host, chosen) for host, _ in addresses))
-    return addresses
-
-
-def _addresses(texts: tuple[str, ...], steps: Callable[[int], Steps]) -> tuple[Address, ...]:
-    if not texts:
-        raise PlacedError(("listen",), "needs at least one address")
-    addresses: list[Address] = []
-    for at, text in enumerate(texts):
-        try:
-            address = check_address(text)
-        except ValueError as error:
-            raise PlacedError(steps(at), str(error)) from error
-        if address in addresses and address.port:
-            raise PlacedError(steps(at), f"{address} is listed twice")
-        addresses.append(address)
-    return tuple(addresses)
-
-
-def _auth(auth: str, listen: tuple[Address, ...]) -> str:
-    if auth not in ("keys", "none"):
-        raise PlacedError(("auth",), 'must be "keys" or "none"')
-    for address in listen:
-        if auth == "none" and not is_loopback(address.host):
-            reason = '"none" needs every address on loopback (127.0.0.0/8, [::1] or localhost)'
-            raise PlacedError(("auth",), f"{reason}, and {address} is not")
-    return auth
+    return build_listeners(texts, doors, port, partial(_beside, document, environ))
 
 
 def _seal_key(environ: Mapping[str, str]) -> Secret | None:

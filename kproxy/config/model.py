@@ -24,6 +24,7 @@ __all__ = [
     "FileConfig",
     "GuardrailsConfig",
     "Limits",
+    "ListenerConfig",
     "ModelConfig",
     "ModerationConfig",
     "PriceConfig",
@@ -32,8 +33,11 @@ __all__ = [
     "RoutingConfig",
     "RuleConfig",
     "SimConfig",
+    "SystemdAddress",
     "TierConfig",
     "Timeouts",
+    "TlsConfig",
+    "UnixAddress",
 ]
 
 # The upper ends catch mistakes of unit: a gigabyte of memory per request, a timer in milliseconds.
@@ -53,6 +57,49 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class UnixAddress(NamedTuple):
+    """A unix socket. The default mode is its owner's alone: who may connect is a decision."""
+
+    path: str  # absolute
+    mode: int = 0o600
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+class SystemdAddress(NamedTuple):
+    """The sockets that systemd passes by this name; empty: all that no other listener names."""
+
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"systemd:{self.name}" if self.name else "systemd"
+
+
+class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`tls` of a listener: PEM files, relative to this file. They are read again when they change.
+
+    Which versions and ciphers there are is no question of taste: see `transport/certificates.py`.
+    """
+
+    certificate: str  # the server's own first, then those between it and the authority
+    key: str | None = None  # None: in the same file
+    client_ca: str | None = None  # ask callers for a certificate by one of these
+    client: Literal["required", "optional"] | None = None  # None: required, once there is a CA
+
+
+class ListenerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One row of `[[listeners]]`."""
+
+    address: str  # HOST:PORT, unix:PATH, or systemd[:NAME]
+    mode: str | None = None  # of a unix socket's file, octal
+    tls: TlsConfig | None = None
+    # Networks of load balancers that send a PROXY header, and then must; "unix": whoever is on
+    # this unix socket. From anybody else the header would be a lie that is believed.
+    proxy_from: tuple[str, ...] = ()
+    admin: bool = False  # /livez, /readyz and /metrics are here and nowhere else
 
 
 class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -162,7 +209,8 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     sse_event: Bytes = 4 * 1024 * 1024
     stream_buffer: Bytes = 256 * 1024  # towards a slow reader, then back-pressure; Envoy 32 KiB
     connections: Count = 10_000
-    connections_per_address: Count = 256  # a proxy in front of kproxy needs more
+    connections_per_address: Count = 256  # a proxy in front needs more, or the PROXY protocol
+    handshakes: Count = 256  # of TLS at one time: 1.4 ms of CPU each; more wait their turn
 
 
 class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -172,6 +220,7 @@ class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """
 
     # The caller.
+    handshake: Seconds = 5.0  # TLS, and a PROXY header before it; nginx: 60
     head: Seconds = 10.0  # HAProxy advises 8 to 10 against slow heads
     body_read: Seconds = 15.0  # between two reads of a body
     body: Seconds = 60.0  # a whole body: 32 MiB over 4.5 Mbit/s
@@ -250,7 +299,7 @@ class SimConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class FileConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The whole file, but for providers, models and tiers, which are converted one by one."""
+    """The whole file, but for providers, models, tiers and listeners, converted one by one."""
 
     # Loopback: an open port with somebody's provider keys behind it is a decision, not a default.
     listen: tuple[str, ...] = ("127.0.0.1:4000",)

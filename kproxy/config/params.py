@@ -103,7 +103,11 @@ def listener_params(config: Config, date: DateSource) -> ListenerParams:
             date=date,
         ),
         accept=AcceptLimits(
-            limits.connections, limits.connections_per_address, limits.stream_buffer
+            limits.connections,
+            limits.connections_per_address,
+            limits.stream_buffer,
+            times.handshake,
+            limits.handshakes,
         ),
         stall=times.write,
     )

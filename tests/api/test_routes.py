@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from kproxy.api.routes import ROUTES
+from kproxy.api.routes import ADMIN_ROUTES, PUBLIC_ROUTES, ROUTES, Router
 from tests.fakes.house import House
 
 
@@ -53,6 +53,20 @@ async def test_another_path(house: House, path: str) -> None:
     answer = await house.get(path)
     assert (answer.status, answer.error["code"]) == (404, "not_found")
     assert house.counted("kproxy_requests_total", route="none", status="404") == 1
+
+
+def test_operators_and_callers_share_nothing_and_leave_nothing_out() -> None:
+    assert set(ADMIN_ROUTES) == {b"/livez", b"/readyz", b"/healthz", b"/metrics"}
+    assert dict(ROUTES) == {**PUBLIC_ROUTES, **ADMIN_ROUTES}
+    assert not set(PUBLIC_ROUTES) & set(ADMIN_ROUTES)
+
+
+@pytest.mark.parametrize("path", [path.decode() for path in ROUTES])
+async def test_each_is_where_it_belongs_and_nowhere_else(house: House, path: str) -> None:
+    for routes in (PUBLIC_ROUTES, ADMIN_ROUTES):
+        house.router = Router(house.service, routes)
+        answer = await house.send("PUT", path.replace("{id}", "m"))
+        assert answer.status == (405 if path.encode() in routes else 404)
 
 
 async def test_a_long_path_is_not_repeated_whole(house: House) -> None:

@@ -3,9 +3,11 @@
 import json
 
 import pytest
+import trustme
 from click.testing import CliRunner
 
 from kproxy.cli.root import kproxy
+from tests.fakes.tls import write_files
 
 CANARY = "sk-canary"
 NOTHING = dict.fromkeys(
@@ -131,3 +133,33 @@ def test_rules_are_told_and_a_bad_one_is_named(run):
     result = run(rule + '"(secret"\n')
     assert (result.exit_code, result.stdout) == (1, "")
     assert 'kproxy.toml:4: guardrails.rules[0].pattern: rule "ours": missing )' in result.output
+
+
+def test_what_each_listener_asks_for(run, tmp_path):
+    write_files(tmp_path, trustme.CA(), trustme.CA())
+    row = '[[listeners]]\naddress = "0.0.0.0:%d"\n'
+    tls = 'certificate = "cert.pem", key = "key.pem"'
+    result = run(
+        row % 1 + f"tls = {{ {tls} }}\n"
+        + row % 2 + f'tls = {{ {tls}, client_ca = "clients.pem" }}\n'
+        + row % 3 + 'proxy_from = ["10.0.0.0/8"]\nadmin = true\n'
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[1] == (
+        "listen:    0.0.0.0:1 (TLS), 0.0.0.0:2 (TLS, client certificate required), "
+        "0.0.0.0:3 (PROXY; admin)"
+    )
+
+
+def test_a_key_of_another_certificate_is_named_with_its_line(run, tmp_path):
+    write_files(tmp_path, trustme.CA())
+    trustme.CA().issue_cert("localhost").private_key_pem.write_to_path(tmp_path / "key.pem")
+    result = run(
+        '[[listeners]]\naddress = "0.0.0.0:1"\n[listeners.tls]\n'
+        'certificate = "cert.pem"\nkey = "key.pem"\n'
+    )
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"Error: {tmp_path}/kproxy.toml:5: listeners[0].tls.key: the key in {tmp_path}/key.pem "
+        f"does not belong to the certificate in {tmp_path}/cert.pem\n"
+    )

@@ -10,6 +10,7 @@ from kproxy.cli.root import kproxy
     ("arguments", "status", "message"),
     [
         (["--listen", "x"], 1, "--listen: not an address"),
+        (["--listen", "unix:/x"], 1, "--listen: the simulated providers listen on HOST:PORT alone"),
         (["--token-ms", "-1"], 2, "token_ms: between 0"),
         (["--first-token-ms", "nan"], 2, "first_token_ms: between 0"),
         (["--seed", "x"], 2, "not a valid integer"),

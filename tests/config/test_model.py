@@ -29,11 +29,13 @@ def test_limits():
         "stream_buffer": 262_144,
         "connections": 10_000,
         "connections_per_address": 256,
+        "handshakes": 256,
     }
 
 
 def test_timeouts():
     assert msgspec.structs.asdict(Timeouts()) == {
+        "handshake": 5,
         "head": 10,
         "body_read": 15,
         "body": 60,

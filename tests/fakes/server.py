@@ -30,8 +30,8 @@ PATIENCE = 20.0
 """Seconds that a fact may take on a busy machine; a test that waits so long has failed."""
 
 PAUSE = 0.01
-MEANT = re.compile(r" ((WARNING|ERROR) kproxy\.faults: |WARNING kproxy: draining)")
-"""Provider faults, and the word that a signal was heard."""
+MEANT = re.compile(r" ((WARNING|ERROR) kproxy\.(faults|tls): |WARNING kproxy: (draining|SIGHUP))")
+"""Provider faults, what became of a certificate, and the word that a signal was heard."""
 
 FIRST_KEY = re.compile(r"^first key, shown only once: (kr-\S+)$", re.MULTILINE)
 SAMPLE = re.compile(r"^([a-z_]+(?:\{[^}]*\})?) (\S+)$", re.MULTILINE)
@@ -54,10 +54,16 @@ class Process:
     """`python -m kproxy ...`, its printed lines, and what it writes to standard error.
 
     Nothing of this machine's environment reaches it but PATH; a warning of Python's is an error.
+    `program`: what Python runs instead; `passing`: descriptors that it keeps.
     """
 
     def __init__(
-        self, folder: Path, *arguments: str, environ: dict[str, str] | None = None
+        self,
+        folder: Path,
+        *arguments: str,
+        environ: dict[str, str] | None = None,
+        program: tuple[str, str] = ("-m", "kproxy"),
+        passing: tuple[int, ...] = (),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -65,13 +71,14 @@ class Process:
         self._read = b""
         with self._errors.open("ab") as sink:
             self._process = subprocess.Popen(
-                [sys.executable, "-W", "error", "-m", "kproxy", *arguments],
+                [sys.executable, "-W", "error", *program, *arguments],
                 cwd=ROOT,
                 env={"PATH": os.environ["PATH"], "HOME": str(folder), **(environ or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=sink,
                 start_new_session=True,
+                pass_fds=passing,
             )
 
     def __repr__(self) -> str:
@@ -145,6 +152,7 @@ class Served:
         assert first is not None
         self.address = (first[1], int(first[2]))
         self.url = f"http://{first[1]}:{first[2]}"
+        self.listeners = said.partition("\n")[0].count(", ") + 1
         key = FIRST_KEY.search(said)
         self.key = "" if key is None else key[1]
 
@@ -174,8 +182,8 @@ class Served:
         now = self.metrics()
         kept, leased = _upstream(now, "idle"), _upstream(now, "leased")
         # Simulated models in the same process: their listener, and the other ends.
-        listeners, ends = (2, 2) if self.simulated else (1, 1)
-        wanted = listeners + now["kproxy_connections"] + ends * kept
+        ends = 2 if self.simulated else 1
+        wanted = self.listeners + ends - 1 + now["kproxy_connections"] + ends * kept
         return leased == 0 and now["kproxy_sockets"] == wanted
 
 
