@@ -187,3 +187,20 @@ def test_a_wrong_tls_file_is_named_with_its_line(
 def test_a_sidecar_may_have_an_admin_listener_anywhere_and_unix_sockets(tmp_path: Path) -> None:
     assert loaded(tmp_path, 'auth = "none"\nlisten = ["unix:a"]\n' + ADMIN).auth == "none"
     assert "needs every address on loopback" in refused(tmp_path, 'auth = "none"\n' + DOOR)
+
+
+def test_the_readmes_listeners(tmp_path: Path, issued: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (text,) = (block for block in readme.split("```") if block.startswith("toml\n[[listeners]]"))
+    (tmp_path / "tls").mkdir()
+    names = {"chain.pem": "cert.pem", "key.pem": "key.pem", "both.pem": "both.pem"}
+    for name, content in {**names, "clients.pem": "ca.pem"}.items():
+        (tmp_path / "tls" / name).write_bytes((issued / content).read_bytes())
+    found = loaded(tmp_path, text.removeprefix("toml\n")).listeners
+    assert [(str(one.place), one.tls is not None, one.admin) for one in found] == [
+        ("0.0.0.0:443", True, False),
+        ("0.0.0.0:8443", True, False),
+        ("unix:/run/kproxy/kproxy.sock", False, False),
+        ("0.0.0.0:9100", False, True),
+    ]
+    assert found[0].proxies == (ip_network("10.0.0.0/8"),)
