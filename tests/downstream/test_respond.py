@@ -15,6 +15,7 @@ from kproxy.errors import (
     Fault,
     FaultKind,
     KproxyError,
+    NotCarried,
     Rejected,
 )
 from kproxy.wire.events import ProtocolError
@@ -29,6 +30,7 @@ TABLE = [
     (Rejected(403, "PLUGIN_REQUIRES_PAID", "no"), 403, "PLUGIN_REQUIRES_PAID", "permission_error"),
     (Rejected(429, "rate_limit_exceeded", "no"), 429, "rate_limit_exceeded", "rate_limit_error"),
     (Rejected(418, "teapot", "no"), 418, "teapot", "invalid_request_error"),
+    (NotCarried("n", "no"), 400, "unsupported_parameter", "invalid_request_error"),
     (Exhausted((("acme/m", RESET),)), 503, "all_models_unavailable", "service_unavailable_error"),
     (DeadlineExceeded(), 504, "deadline_exceeded", "upstream_error"),
     (RESET, 503, "upstream_error", "service_unavailable_error"),
