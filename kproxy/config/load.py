@@ -28,12 +28,14 @@ from kproxy.config.model import (
     Limits,
     ListenerConfig,
     ModelConfig,
+    PluginsConfig,
     ProviderConfig,
     RoutingConfig,
     SimConfig,
     TierConfig,
     Timeouts,
 )
+from kproxy.config.plugins import check_plugins
 from kproxy.config.providers import complete, from_environment, simulated
 from kproxy.config.references import References
 from kproxy.config.tiers import build_tiers, change_tier
@@ -77,6 +79,7 @@ class Config:
     limits: Limits
     timeouts: Timeouts
     attempts: Attempts
+    plugins: PluginsConfig  # paths in it are whole
     routing: RoutingConfig
     router: Router  # the packaged one, or the operator's own
     guardrails: GuardrailsConfig
@@ -112,6 +115,7 @@ def load(overrides: Overrides, environ: Mapping[str, str]) -> Config:
             limits=file.limits,
             timeouts=_bounded(file.timeouts),
             attempts=file.attempts,
+            plugins=_plugins(environ, document, file.plugins),
             routing=file.routing,
             router=_router(environ, document, file.routing.artefact),
             guardrails=check_guardrails(file.guardrails),
@@ -299,6 +303,20 @@ def _router(environ: Mapping[str, str], document: Document, named: str | None) -
         raise PlacedError(("routing", "artefact"), reason) from error
     except ArtefactError as error:
         raise PlacedError(("routing", "artefact"), str(error)) from error
+
+
+def _plugins(environ: Mapping[str, str], document: Document, given: PluginsConfig) -> PluginsConfig:
+    try:
+        given = check_plugins(given)
+    except ValueError as error:
+        field, _, reason = str(error).partition(": ")
+        raise PlacedError(("plugins", *field.split(".")), reason) from error
+    library = given.gutenberg
+    if library is None or library.cache is None:
+        return given
+    whole = str(_beside(document, environ, library.cache))
+    changed = msgspec.structs.replace(library, cache=whole)
+    return msgspec.structs.replace(given, gutenberg=changed)
 
 
 def _beside(document: Document, environ: Mapping[str, str], named: str) -> Path:

@@ -13,6 +13,12 @@ from msgspec import Meta
 
 from kproxy.admission.keys import Secret
 from kproxy.catalog.quality import Qualities, Share
+from kproxy.config.plugin_model import (
+    GutenbergConfig,
+    ImageGenConfig,
+    PdfReaderConfig,
+    WebSearchConfig,
+)
 from kproxy.routing.dial import Dial
 from kproxy.routing.table import People
 from kproxy.sim.params import SimParams
@@ -27,6 +33,7 @@ __all__ = [
     "ListenerConfig",
     "ModelConfig",
     "ModerationConfig",
+    "PluginsConfig",
     "PriceConfig",
     "ProviderConfig",
     "RouteTimeoutsConfig",
@@ -283,6 +290,17 @@ class GuardrailsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     moderation: ModerationConfig | None = None
 
 
+class PluginsConfig(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"
+):
+    """`[plugins]`: a table for each plugin, under its id (contract section 9). None: it is off."""
+
+    web_search: WebSearchConfig | None = None
+    gutenberg: GutenbergConfig | None = None
+    image_gen: ImageGenConfig | None = None
+    pdf_reader: PdfReaderConfig = PdfReaderConfig()
+
+
 class SimConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[sim]`: how the simulated providers behave; `sim/params.py` says what each key means.
 
@@ -318,6 +336,7 @@ class FileConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     attempts: Attempts = Attempts()
+    plugins: PluginsConfig = PluginsConfig()
     routing: RoutingConfig = RoutingConfig()
     guardrails: GuardrailsConfig = GuardrailsConfig()
     sim: SimConfig = SimConfig()
