@@ -78,6 +78,7 @@ VIOLATIONS = {
     "ring": ("kproxy.api.chat", "import kproxy.api.keys\n", "No cycles"),
     "owner of cryptography": ("kproxy.api.keys", "import cryptography\n", "cryptography"),
     "owner of pypdf": ("kproxy.api.keys", "import pypdf\n", "pypdf"),
+    "owner of jsonschema_rs": ("kproxy.guard.heal", "import jsonschema_rs\n", "jsonschema_rs"),
     "owner of sqlite3": ("kproxy.api.keys", "import sqlite3\n", "sqlite3"),
 }
 

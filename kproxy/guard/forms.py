@@ -1,0 +1,123 @@
+"""A chat request goes in; which of its answer's texts are to be JSON, and of what form, comes out.
+
+`response_format` switches healing on for a whole answer (contract section 10); a stream passes as
+it comes unless `x_kairosroute.heal` says otherwise, and `false` switches it off everywhere. Asked
+for so, it needs no `response_format` where there are tools: the arguments of a call are JSON, too.
+
+The caller's schema is checked here, before anything is dispatched. A tool's schema is the tool's:
+one that cannot be used says nothing, and is no reason to refuse the request.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+from msgspec import Raw
+
+from kproxy.errors import Rejected, rejected_field
+from kproxy.guard.heal import Form, Healed, heal
+from kproxy.guard.schemas import read_schema
+from kproxy.schema.chat import ChatRequest
+
+__all__ = ["WAYS", "Forms", "heal_by", "read_forms"]
+
+Way = Literal["whole", "buffer", "stream"]
+
+WAYS = ("buffer", "stream")
+"""Of healing a stream; `true` is the last of them."""
+
+_PARAM = "x_kairosroute.heal"
+_SCHEMA_PARAM = "response_format.json_schema.schema"
+_NOTHING = Raw(b"")
+
+
+class _JsonSchema(msgspec.Struct, frozen=True):
+    schema: Raw = _NOTHING
+
+
+class _Format(msgspec.Struct, frozen=True):
+    json_schema: _JsonSchema | None = None
+
+
+class _Function(msgspec.Struct, frozen=True):
+    name: str = ""
+    parameters: Raw = _NOTHING
+
+
+class _Tool(msgspec.Struct, frozen=True):
+    function: _Function | None = None
+
+
+_decode_format = msgspec.json.Decoder(_Format).decode
+_decode_tools = msgspec.json.Decoder(list[_Tool] | None).decode
+
+
+class Forms:
+    """What a request wants healed, and how. `content` is None where the text may be anything."""
+
+    def __init__(self, way: Way, content: Form | None, tools: Raw | None) -> None:
+        self.way = way
+        self.content = content
+        self._tools = tools
+        self._arguments: dict[str, Form] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Forms {self.way}>"
+
+    def arguments(self, name: str) -> Form:
+        """The form of the arguments of that tool."""
+        if self._arguments is None:
+            self._arguments = {} if self._tools is None else _read_tools(self._tools)
+        return self._arguments.get(name, Form(arguments=True))
+
+
+def read_forms(request: ChatRequest, fields: Mapping[str, Raw]) -> Forms | None:
+    """What is to be healed; None: nothing. Raises Rejected 400: `heal` is no way of healing, there
+    is nothing that it could mean, or the schema cannot be used."""
+    asked, stream = request.extension.heal, bool(request.stream)
+    if isinstance(asked, str) and asked not in WAYS:
+        ways = "', '".join(WAYS)
+        raise rejected_field(_PARAM, f"Invalid '{_PARAM}': expected true, false, '{ways}'.")
+    if asked is False or (asked is None and (stream or not request.needs_json)):
+        return None
+    if not request.needs_json and (stream or not request.tools):
+        raise rejected_field(
+            _PARAM, f"'{_PARAM}' needs a 'response_format'; 'tools' are enough without 'stream'."
+        )
+    content = _content(fields["response_format"]) if request.needs_json else None
+    way: Way = "whole" if not stream else "buffer" if asked == "buffer" else "stream"
+    return Forms(way, content, fields.get("tools"))
+
+
+def _content(asked: Raw) -> Form:
+    try:
+        found = _decode_format(asked).json_schema
+    except msgspec.ValidationError as error:
+        message = f"Invalid 'response_format': {str(error)[:200]}."
+        raise rejected_field("response_format", message) from None
+    if found is None or bytes(found.schema) in (b"", b"null"):
+        return Form()
+    return Form(read_schema(bytes(found.schema), _SCHEMA_PARAM))
+
+
+def _read_tools(tools: Raw) -> dict[str, Form]:
+    try:
+        found = _decode_tools(tools) or []
+    except msgspec.ValidationError:
+        return {}
+    forms: dict[str, Form] = {}
+    for tool in found:
+        if tool.function is None or not tool.function.parameters:
+            continue
+        try:
+            schema = read_schema(bytes(tool.function.parameters), "tools")
+        except Rejected:
+            continue
+        forms[tool.function.name] = Form(schema, arguments=True)
+    return forms
+
+
+def heal_by(text: str, finish: str, schema: bytes | None, arguments: bool) -> Healed:
+    """`heal`, for another process: a schema as the bytes that passed here."""
+    read = None if schema is None else read_schema(schema, _SCHEMA_PARAM)
+    return heal(text, finish, Form(read, arguments))

@@ -1,0 +1,113 @@
+"""When healing is on, for which texts, and what is refused before anything is dispatched."""
+
+import json
+from typing import Any
+
+import pytest
+
+from kproxy.errors import Rejected
+from kproxy.guard.forms import Forms, heal_by, read_forms
+from kproxy.guard.heal import Healed
+from kproxy.schema.chat import decode_chat
+from kproxy.schema.jsonlimits import JsonLimits
+
+OBJECT = {"response_format": {"type": "json_object"}}
+TOOL = {
+    "type": "function",
+    "function": {"name": "f", "parameters": {"type": "object", "required": ["a"]}},
+}
+
+
+def schema(value: object) -> dict[str, Any]:
+    asked = {"name": "x", "schema": value}
+    return {"response_format": {"type": "json_schema", "json_schema": asked}}
+
+
+def forms(heal: object = None, **fields: Any) -> Forms | None:
+    if heal is not None:
+        fields["x_kairosroute"] = {"heal": heal}
+    body = {"model": "m", "messages": [{"role": "user", "content": "x"}], **fields}
+    call = decode_chat(json.dumps(body).encode(), JsonLimits())
+    return read_forms(call.request, call.fields)
+
+
+@pytest.mark.parametrize(
+    ("heal", "stream", "way"),
+    [
+        (None, False, "whole"),
+        (True, False, "whole"),
+        ("buffer", False, "whole"),
+        (False, False, None),
+        (None, True, None),
+        (False, True, None),
+        ("buffer", True, "buffer"),
+        ("stream", True, "stream"),
+        (True, True, "stream"),
+    ],
+)
+def test_the_way(heal: object, stream: bool, way: str | None) -> None:
+    found = forms(heal, stream=stream, **OBJECT)
+    assert (None if found is None else found.way) == way
+
+
+def test_a_request_for_text_heals_nothing() -> None:
+    assert forms() is None
+    assert forms(response_format={"type": "text"}) is None
+    assert forms(tools=[TOOL]) is None
+
+
+@pytest.mark.parametrize(
+    ("heal", "fields", "param"),
+    [
+        ("please", OBJECT, "x_kairosroute.heal"),
+        (True, {}, "x_kairosroute.heal"),
+        ("buffer", {"stream": True, "tools": [TOOL]}, "x_kairosroute.heal"),
+        (None, schema({"$ref": "http://127.0.0.1/x"}), "response_format.json_schema.schema"),
+        (None, schema("text"), "response_format.json_schema.schema"),
+        (None, {"response_format": {"type": "json_schema", "json_schema": 1}}, "response_format"),
+    ],
+)
+def test_refused(heal: object, fields: dict[str, Any], param: str) -> None:
+    with pytest.raises(Rejected) as caught:
+        forms(heal, **fields)
+    assert (caught.value.status, caught.value.param) == (400, param)
+
+
+def test_a_stream_that_is_not_healed_has_its_schema_left_alone() -> None:
+    assert forms(stream=True, **schema({"$ref": "http://127.0.0.1/x"})) is None
+
+
+def test_the_form_of_the_content() -> None:
+    found = forms(**schema({"type": "object", "required": ["a"]}))
+    assert found is not None
+    assert found.content is not None
+    assert found.content.takes({"a": 1})
+    assert not found.content.takes({})
+    without = forms(response_format={"type": "json_schema", "json_schema": {"name": "x"}})
+    assert without is not None
+    assert without.content is not None
+    assert without.content.schema is None
+
+
+def test_the_form_of_a_tool_s_arguments() -> None:
+    found = forms(True, tools=[TOOL, {"type": "function", "function": {"name": "g"}}])
+    assert found is not None
+    assert found.content is None
+    assert not found.arguments("f").takes({})
+    assert found.arguments("g").takes({})
+    assert not found.arguments("unknown").takes([])
+
+
+@pytest.mark.parametrize("parameters", [{"$ref": "http://127.0.0.1/x"}, {"type": 3}, "text"])
+def test_a_tool_s_schema_that_cannot_be_used_says_nothing(parameters: object) -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": parameters}}
+    found = forms(tools=[tool], **OBJECT)
+    assert found is not None
+    assert found.arguments("f").takes({})
+
+
+def test_healing_by_bytes() -> None:
+    raw = b'{"type": "object", "required": ["a"]}'
+    assert heal_by("{'a': 1}", "stop", raw, arguments=False).text == '{"a": 1}'
+    assert heal_by("{'b': 1}", "stop", raw, arguments=False).why == "schema"
+    assert heal_by("", "stop", None, arguments=True) == Healed("{}", healed=True, done=("empty",))
