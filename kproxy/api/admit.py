@@ -16,6 +16,7 @@ from kproxy.admission.ratelimit import Verdict, rate_exceeded
 from kproxy.admission.standing import limit_fields
 from kproxy.api.service import Held, Service
 from kproxy.errors import Rejected
+from kproxy.guard.forms import Forms
 from kproxy.routing.constraints import KeyConstraints
 from kproxy.routing.estimate import estimate_cost
 from kproxy.routing.plan import AttemptSpec, Plan
@@ -34,12 +35,14 @@ ROOM_AGAIN = b"5"
 
 
 class Passed(NamedTuple):
-    """A request that nothing stands against so far. `arrived` is Unix seconds."""
+    """A request that nothing stands against so far. `arrived` is Unix seconds; `forms` is what is
+    to be healed of its answer."""
 
     caller: Caller
     call: ChatCall
     rate: Verdict | None
     arrived: float
+    forms: Forms | None = None
 
 
 def take_turn(service: Service, caller: Caller) -> Verdict | None:

@@ -21,6 +21,7 @@ from kproxy.api.service import Service
 from kproxy.api.stream import answer_stream
 from kproxy.api.whole import answer_whole
 from kproxy.downstream.exchange import Exchange
+from kproxy.guard.forms import read_forms
 from kproxy.guard.validate import validate
 from kproxy.routing.candidates import is_auto
 from kproxy.routing.compare import compare
@@ -54,7 +55,7 @@ async def _answer(service: Service, exchange: Exchange, decode: Decode) -> None:
     body = await exchange.read_body()
     call = decode(body, service.json_limits)
     validate(call.request, paid=caller.paid)
-    passed = Passed(caller, call, rate, arrived)
+    passed = Passed(caller, call, rate, arrived, read_forms(call.request, call.fields))
     key = idempotency_key(exchange.head.headers, call.request)
     if key is None:
         await _carry_out(service, exchange, passed)

@@ -23,6 +23,8 @@ from kproxy.dialect.transcript import Transcript
 from kproxy.downstream.exchange import Exchange, ExchangeState
 from kproxy.errors import Fault, FaultKind, Rejected
 from kproxy.guard.guarded import AnswerEditor
+from kproxy.guard.heal import merged
+from kproxy.guard.healer import stream_healer
 from kproxy.routing.chain import Chain
 from kproxy.routing.plan import AttemptSpec
 from kproxy.transport.duplex import Broken
@@ -217,7 +219,11 @@ class Streaming:
         limits, request = attempt.endpoint.limits, job.call.request
         dialect = attempt.endpoint.dialect
 
+        healer = stream_healer(job.passed.forms)
+
         def extension(flow: Flow) -> bytes:
+            if healer is not None:
+                job.healed = merged(healer.reports.values())
             record.complete(flow.usage, flow.text)
             return job.extension(job.settle())
 
@@ -230,7 +236,8 @@ class Streaming:
         )
         record.flow = flow
         editor = None if job.guarded is None else job.guarded.editor(goes_on=self._shown > 0)
-        if editor is not None:
-            flow.edited = Edited([editor])
+        editors = [one for one in (healer, editor) if one is not None]  # rules see what is left
+        if editors:
+            flow.edited = Edited(editors)
         relay = Relay(attempt, flow, job.exchange, holds=job.service.journal.strict)
         return Committed(record, flow, relay, editor)

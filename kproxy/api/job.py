@@ -22,6 +22,7 @@ from kproxy.downstream.exchange import Exchange
 from kproxy.downstream.respond import Answer
 from kproxy.errors import Exhausted, FaultKind
 from kproxy.guard.guarded import Guarded
+from kproxy.guard.heal import Healed
 from kproxy.ledger.receipt import attempts_json
 from kproxy.ledger.settle import Settlement, extension_json, savings, total_cost, total_usage
 from kproxy.outcome import AttemptOutcome, Ending, Usage
@@ -78,6 +79,10 @@ class Job:
         self.joins: tuple[Join, ...] = ()
         self.is_decided = False  # what is cancelled now was superseded
         self.running: dict[AttemptRecord, int | None] = {}  # what each is estimated to cost
+        self.passed = admitted.passed
+        self.held_too: list[Held] = []  # for attempts beyond the plan, see healing.py
+        self.healed: Healed | None = None  # what became of the answer's JSON
+        self._answered: AttemptOutcome | None = None  # where it was not the last attempt
         self._admitted = admitted
         self.adopted: AttemptRecord | None = None  # whose words the caller is being shown
         self._parts: list[AttemptOutcome] = []  # that the caller was shown words of
@@ -171,10 +176,16 @@ class Job:
         if record.shown and outcome.usage is not None:
             self._parts.append(outcome)
 
+    def show(self, outcome: AttemptOutcome) -> None:
+        """Of several attempts that are complete, this is the one whose words the caller gets."""
+        self._answered = outcome
+        self._parts = [outcome]
+
     @property
     def answered_by(self) -> str:
         """The `provider/id` whose words were the last of the answer; one attempt has ended."""
-        return f"{self.outcomes[-1].provider}/{self.outcomes[-1].model}"
+        last = self._answered or self.outcomes[-1]
+        return f"{last.provider}/{last.model}"
 
     @property
     def shown(self) -> Usage:
@@ -195,6 +206,8 @@ class Job:
                 self._admitted.held.release()
             else:
                 self._admitted.held.settle(charged)
+            for held in self.held_too:
+                held.release()
 
     async def keep(self, answer: Answer) -> None:
         """Keep a complete answer and its receipt in one, where the caller may ask for it again.
@@ -234,7 +247,8 @@ class Job:
 
     def settlement(self) -> Settlement:
         """The same, where the receipt is still to be left."""
-        last, request = self.outcomes[-1], self.call.request
+        healed = self.healed or Healed("")
+        last, request = self._answered or self.outcomes[-1], self.call.request
         return Settlement(
             provider=self.service.catalog.provider(last.provider).display,
             model=last.model,
@@ -247,6 +261,9 @@ class Job:
             strategy=self.plan.strategy,
             joins=self.joins,
             guardrails=self._fired,
+            healed=healed.healed,
+            healing=healed.done,
+            unhealed=healed.why,
         )
 
     def extension(self, settlement: Settlement) -> bytes:
@@ -323,6 +340,7 @@ class Job:
                 first_token=min(firsts, default=None),
                 usage=usage,
                 joins=self.joins,
+                healed=None if self.healed is None else self.healed.healed,
                 charged_tokens=charged.tokens,
                 charged_spend=charged.spend,
             ),

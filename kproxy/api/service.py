@@ -1,7 +1,7 @@
 """What every handler stands on: one frozen value, made by the composition root."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import trio
@@ -13,6 +13,7 @@ from kproxy.admission.ratelimit import RateParams, Verdict
 from kproxy.admission.sidecar import local_caller
 from kproxy.admission.standing import Standing
 from kproxy.admission.tiers import Tier
+from kproxy.api.apart import Apart
 from kproxy.api.guardrails import Guardrails
 from kproxy.api.idempotency import Once
 from kproxy.catalog.load import Catalog, Price
@@ -123,6 +124,7 @@ class Service:
     receipts: Receipts
     once: Once
     guardrails: Guardrails | None = None  # None: nobody looks at what is said
+    apart: Apart = field(default_factory=Apart)
 
     def identify(self, exchange: Exchange) -> Caller:
         """Who is calling. Raises Rejected 401; without keys 403 for a foreign web page."""

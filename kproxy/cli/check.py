@@ -13,8 +13,13 @@ from kproxy.cli.serve import NO_MODEL
 from kproxy.config import Config, ConfigError, Listening, Overrides, load
 from kproxy.config.catalog import OPERATOR, build_catalog
 from kproxy.config.guardrails import describe_rules
+from kproxy.guard.schemas import has_validator
 
 __all__ = ["check"]
+
+HEALING = "checked by schema"
+UNCHECKED = "not checked by schema (pip install 'kproxy[heal]')"
+"""What healed JSON is, beside well-formed."""
 
 
 @click.command()
@@ -62,6 +67,7 @@ def _summary(config: Config) -> dict[str, str | list[str]]:
         ],
         "models": names or [NO_MODEL],
         "quality": _qualities(model.quality_source for model in models if model.enabled),
+        "healing": HEALING if has_validator() else UNCHECKED,
     }
     rules = describe_rules(config.guardrails)
     return summary | {"guardrails": rules} if rules else summary

@@ -18,6 +18,7 @@ from kproxy.errors import Rejected, rejected_field
 from kproxy.guard.heal import Form, Healed, heal
 from kproxy.guard.schemas import read_schema
 from kproxy.schema.chat import ChatRequest
+from kproxy.schema.compare import CompareRequest
 
 __all__ = ["WAYS", "Forms", "heal_by", "read_forms"]
 
@@ -78,6 +79,10 @@ def read_forms(request: ChatRequest, fields: Mapping[str, Raw]) -> Forms | None:
     if isinstance(asked, str) and asked not in WAYS:
         ways = "', '".join(WAYS)
         raise rejected_field(_PARAM, f"Invalid '{_PARAM}': expected true, false, '{ways}'.")
+    if isinstance(request, CompareRequest):
+        if asked:
+            raise rejected_field(_PARAM, f"'{_PARAM}' is not for comparisons: they show what came.")
+        return None
     if asked is False or (asked is None and (stream or not request.needs_json)):
         return None
     if not request.needs_json and (stream or not request.tools):

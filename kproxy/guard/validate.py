@@ -35,7 +35,6 @@ def validate(request: ChatRequest, *, paid: bool) -> None:
     if isinstance(request, CompareRequest):
         _check_comparison(request)
     _check_precision(request)
-    _check_extension(request)
     _check_plugins(request, paid=paid)
 
 
@@ -58,12 +57,6 @@ def _check_precision(request: ChatRequest) -> None:
         "min_quantization",
         f"Invalid 'min_quantization': '{least}' is above 'max_quantization' '{most}'.",
     )
-
-
-def _check_extension(request: ChatRequest) -> None:
-    if request.extension.heal is not None:
-        param = "x_kairosroute.heal"
-        raise rejected_field(param, f"'{param}' is not available in this version.")
 
 
 def _check_plugins(request: ChatRequest, *, paid: bool) -> None:

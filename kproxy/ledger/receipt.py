@@ -115,6 +115,8 @@ def _execution(execution: Execution) -> Members:
         "charged_tokens": execution.charged_tokens,
         "charged_spend_usd": _usd(execution.charged_spend),
     }
+    if execution.healed is not None:
+        members["healed"] = execution.healed
     return _marked(members, execution.cost)
 
 

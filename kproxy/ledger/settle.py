@@ -106,6 +106,9 @@ class Settlement(msgspec.Struct, frozen=True):
     joins: tuple[Join, ...] = ()  # where a broken stream was continued
     guardrails: tuple[Fired, ...] = ()  # rules of the operator that have found something
     summary: Summary | None = None  # of a comparison
+    healed: bool | None = None  # None: nothing was to be healed
+    healing: tuple[str, ...] = ()  # what was done for it
+    unhealed: str | None = None  # what stood against it
 
     @property
     def cost_usd(self) -> str | None:
@@ -137,6 +140,11 @@ def extension_json(settlement: Settlement, explain: bytes | None = None) -> byte
         members.append((b"guardrails", _quote(settlement.guardrails)))
     if settlement.summary is not None:
         members.append((b"summary", _quote(settlement.summary)))
+    if settlement.healed is not None:
+        members.append((b"healed", _quote(settlement.healed)))
+        members.append((b"healing", _quote(settlement.healing)))
+    if settlement.unhealed is not None:
+        members.append((b"unhealed", _quote(settlement.unhealed)))
     if settlement.estimated:
         members.append((b"estimated", b"true"))
     if explain is not None:

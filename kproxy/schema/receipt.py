@@ -77,6 +77,7 @@ class Execution(msgspec.Struct, frozen=True):
     first_token: float | None
     usage: Usage | None
     joins: tuple[Join, ...] = ()
+    healed: bool | None = None  # None: its JSON was good, or none was asked for
     charged_tokens: int = 0
     charged_spend: int = 0
 

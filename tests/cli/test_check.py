@@ -51,6 +51,7 @@ def test_a_good_file(run, tmp_path):
         "providers: acme (http://127.0.0.1:9000/v1), played (simulated)\n"
         "models:    acme/m\n"
         "quality:   1 unknown\n"
+        "healing:   checked by schema\n"
     )
     assert not (tmp_path / "data").exists()
     found = json.loads(run(GOOD, "--json", ACME_API_KEY=CANARY).stdout)

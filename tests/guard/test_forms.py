@@ -9,6 +9,7 @@ from kproxy.errors import Rejected
 from kproxy.guard.forms import Forms, heal_by, read_forms
 from kproxy.guard.heal import Healed
 from kproxy.schema.chat import decode_chat
+from kproxy.schema.compare import decode_compare
 from kproxy.schema.jsonlimits import JsonLimits
 
 OBJECT = {"response_format": {"type": "json_object"}}
@@ -71,6 +72,21 @@ def test_refused(heal: object, fields: dict[str, Any], param: str) -> None:
     with pytest.raises(Rejected) as caught:
         forms(heal, **fields)
     assert (caught.value.status, caught.value.param) == (400, param)
+
+
+def test_a_comparison_shows_what_came() -> None:
+    def compared(**extension: object) -> Forms | None:
+        body = {
+            "messages": [{"role": "user", "content": "x"}],
+            "x_kairosroute": extension,
+            **OBJECT,
+        }
+        call = decode_compare(json.dumps(body).encode(), JsonLimits())
+        return read_forms(call.request, call.fields)
+
+    assert compared() is None
+    with pytest.raises(Rejected, match="not for comparisons"):
+        compared(heal=True)
 
 
 def test_a_stream_that_is_not_healed_has_its_schema_left_alone() -> None:

@@ -59,11 +59,6 @@ def test_accepted(fields: dict[str, object], paid: bool) -> None:
         ({"plugins": ["web-search", "memory"]}, False, (403, "PLUGIN_REQUIRES_PAID", "plugins")),
         ({"plugins": ["memory"]}, True, (400, "plugin_not_available", "plugins")),
         ({"plugins": ["web-search"] * 3}, False, (400, "plugin_not_available", "plugins")),
-        (
-            {"x_kairosroute": {"heal": "buffer"}},
-            True,
-            (400, "invalid_request_error", "x_kairosroute.heal"),
-        ),
     ],
     ids=str,
 )
