@@ -7,14 +7,14 @@ where in a text the value stands, and knows when there is none, or more than one
 1. Thoughts go first, since they are drafts. Fences, prose and what is wrapped or escaped once too
    often is taken off.
 2. Of several values in one text exactly one must be of the form, else nobody knows which is meant.
-   Beside an object a list of plain items is no value: prose has footnotes and links.
+   Beside another value a list of plain items is none: prose has footnotes and links.
 3. Where a value that has begun cannot be mended, nothing else in the text is taken instead: it
    would be a piece of it. And no value is taken beside which a name of a member stands, for then it
    is one itself.
 4. A text that was cut (finish reason `length`) is not completed: the caller must see that it was.
 
 Pure and bounded: linear in the text, at most `MAX_TEXT` of it. What a schema adds is said by
-`work`, before anything is done.
+`check_work`, before anything is done.
 """
 
 import json
@@ -22,10 +22,10 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-import msgspec
 import orjson
 
 from kproxy.guard.coerce import coerced
+from kproxy.guard.grammar import is_json, value_of
 from kproxy.guard.mend import MOST_STEPS, Hopeless, Mender, TooMany
 from kproxy.guard.schemas import Schema
 from kproxy.guard.skeleton import quickly
@@ -50,6 +50,7 @@ _THOUGHTS = re.compile(
 _THOUGHTS_END = re.compile(r"</(?:think|thinking|thought|reasoning)>", re.IGNORECASE).search
 _THOUGHTS_BEGIN = re.compile(r"\s*<(?:think|thinking|thought|reasoning)>", re.IGNORECASE).match
 _FENCE = re.compile(r"```[\w+.-]*")
+_EMPTY = re.compile(r"\{\s*\}|\[\s*\]").fullmatch
 _START = re.compile(r"[{\[]")
 _MEMBER_NAME = re.compile(r"[\"'\u201d]\s{0,64}:").search
 _BEGUN = re.compile(r"\s*+[\"\u201c\u201d]").match
@@ -64,13 +65,22 @@ class Form(NamedTuple):
     schema: Schema | None = None
     arguments: bool = False
 
-    def takes(self, value: object) -> bool:
-        """Whether a value has this form."""
-        if self.arguments and not isinstance(value, dict):
+    @property
+    def checks(self) -> bool:
+        """Whether there is a schema, and something that knows what fits it."""
+        return self.schema is not None and self.schema.checks
+
+    def takes(self, text: str) -> bool:
+        """Whether JSON has this form. See `check_work` first."""
+        first = text.lstrip(" \t\r\n")[:1]
+        if self.arguments and first != "{":
             return False
-        if self.schema is not None:
-            return self.schema.fits(value)
-        return isinstance(value, dict | list)
+        if self.schema is None:
+            return first in ("{", "[")
+        try:
+            return not self.schema.checks or self.schema.fits(value_of(text))
+        except (ValueError, RecursionError):
+            return False
 
 
 class Healed(NamedTuple):
@@ -97,27 +107,25 @@ def merged(reports: Iterable[Healed]) -> Healed | None:
 
 class _Found(NamedTuple):
     text: str
-    value: object
     done: tuple[str, ...]
 
 
 def check_work(text: str, form: Form) -> int:
     """Steps that a check by the form's schema may take, at most; 1,000,000 take some 5 ms."""
-    return 0 if form.schema is None or not form.schema.checks else form.schema.work(text)
+    return 0 if form.schema is None or not form.checks else form.schema.work(text)
 
 
 def is_valid(text: str, form: Form) -> bool:
     """Whether nothing need be done."""
-    value = _strict(text)
-    return value is not _NOTHING and form.takes(value)
+    return is_json(text) and form.takes(text)
 
 
 def heal(text: str, finish: str, form: Form, steps: int = MOST_STEPS) -> Healed:
     """See the module. Raises nothing. `steps`: places that are looked at one by one."""
     if len(text) > MAX_TEXT:
         return Healed(text, healed=False, why="too_large")
-    strict = _strict(text)
-    if strict is not _NOTHING and form.takes(strict):
+    strict = is_json(text)
+    if strict and form.takes(text):
         return Healed(text)
     if finish in CUT:
         return Healed(text, healed=False, why=finish)
@@ -127,51 +135,20 @@ def heal(text: str, finish: str, form: Form, steps: int = MOST_STEPS) -> Healed:
         found = _candidates(text, steps)
     except TooMany:
         return Healed(text, healed=False, why=TOO_MANY)
-    except (Hopeless, RecursionError):
-        return Healed(text, healed=False, why="not_json" if strict is _NOTHING else "schema")
+    except (Hopeless, ValueError, RecursionError):
+        return Healed(text, healed=False, why="schema" if strict else "not_json")
     chosen, why = _choose(found, form)
     if chosen is None:
-        why = "schema" if strict is not _NOTHING else why
-        return Healed(text, healed=False, why=why)
-    unchecked = form.schema is not None and not form.schema.checks
+        return Healed(text, healed=False, why="schema" if strict else why)
+    unchecked = form.schema is not None and not form.checks
     done = (*chosen.done, "unchecked") if unchecked else chosen.done
     return Healed(chosen.text, healed=True, done=done)
 
 
 def _empty(text: str, form: Form) -> Healed:
-    if form.takes({}):
+    if form.takes("{}"):
         return Healed("{}", healed=True, done=("empty",))
     return Healed(text, healed=False, why="schema")
-
-
-_NOTHING = object()
-
-
-def _strict(text: str) -> object:
-    """The value of JSON by the letter (RFC 8259); `_NOTHING` for what is none."""
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        pass
-    if "\\ud" not in text.lower() and not _has_grammar(text):
-        return _NOTHING
-    try:  # a lone surrogate and a number beyond any double are JSON, too
-        return json.loads(text, parse_constant=_no_constant, parse_int=float)
-    except (ValueError, RecursionError):
-        return _NOTHING
-
-
-def _has_grammar(text: str) -> bool:
-    """Whether it is JSON but for what its numbers may be; ends at the first mistake."""
-    try:
-        msgspec.json.decode(text.encode("utf-8", "replace"), type=msgspec.Raw)
-    except (msgspec.MsgspecError, RecursionError):
-        return False
-    return True
-
-
-def _no_constant(name: str) -> object:
-    raise ValueError(name)
 
 
 def _candidates(text: str, steps: int) -> list[_Found]:
@@ -245,14 +222,14 @@ def _scan_closely(text: str, done: tuple[str, ...], steps: int) -> list[_Found]:
         except Hopeless:
             if mender.begun or _BEGUN(text, start.end()):
                 raise
-            at = start.end()
+            at = max(start.end(), mender.at)  # there were but brackets
             continue
         steps = mender.steps
         if _MEMBER_NAME(text, at, start.start()):
             raise Hopeless
         at = mender.at
         value = _value(mender, ())
-        if not _is_plain_list(value.value) and (_GOES_ON(text, at) or mender.torn):
+        if not _is_plain_list(value.text) and (_GOES_ON(text, at) or mender.torn):
             _check_over(text, at)
         found.append(_named(text, start.start(), _Mended(value, at), done))
     if _MEMBER_NAME(text, at):
@@ -274,11 +251,10 @@ def _mended(text: str, steps: int, name: str) -> _Mended:
 
 def _value(mender: Mender, more: tuple[str, ...]) -> _Found:
     """What was mended must be JSON by the letter. Raises Hopeless."""
-    try:
-        value = orjson.loads(mender.result)
-    except orjson.JSONDecodeError:
-        raise Hopeless from None
-    return _Found(mender.result, value, tuple(dict.fromkeys((*mender.done, *more))))
+    result = mender.result
+    if not is_json(result):
+        raise Hopeless
+    return _Found(result, tuple(dict.fromkeys((*mender.done, *more))))
 
 
 def _named(text: str, start: int, mended: _Mended, done: tuple[str, ...]) -> _Found:
@@ -315,18 +291,23 @@ def _unescaped(text: str) -> str:
 
 def _choose(found: list[_Found], form: Form) -> tuple[_Found | None, str]:
     """The one value that is meant; else None, and why."""
-    if len(found) > 1 and any(isinstance(one.value, dict) for one in found):
-        found = [one for one in found if not _is_plain_list(one.value)]
-    found = [one for one in found if one.value or "prose" not in one.done]
-    fitting = [one for one in found if form.takes(one.value)]
+    if len(found) > 1:
+        found = [one for one in found if not _is_plain_list(one.text)] or found
+    found = [one for one in found if not ("prose" in one.done and _EMPTY(one.text))]
+    fitting = [one for one in found if form.takes(one.text)]
     if not fitting:
         fitting = [fixed for one in found if (fixed := _retyped(one, form)) is not None]
-    if len(fitting) > 1 and any(one.value != fitting[0].value for one in fitting):
+    if len(fitting) > 1 and any(value_of(one.text) != value_of(fitting[0].text) for one in fitting):
         return None, "ambiguous"
     return (fitting[-1], "") if fitting else (None, "schema" if found else "not_json")
 
 
-def _is_plain_list(value: object) -> bool:
+def _is_plain_list(text: str) -> bool:
+    if not text.startswith("["):
+        return False
+    if "{" not in text and "[" not in text[1:]:
+        return True
+    value = value_of(text)
     return isinstance(value, list) and not any(isinstance(one, dict | list) for one in value)
 
 
@@ -338,9 +319,9 @@ def _retyped(found: _Found, form: Form) -> _Found | None:
     try:
         value = json.loads(found.text)
         changed = coerced(value, schema.wrong_types(value))
-        if changed is None or not form.takes(changed):
+        if changed is None or not schema.fits(changed):
             return None
         text = json.dumps(changed, ensure_ascii=False, allow_nan=False)
     except (ValueError, RecursionError):
         return None
-    return _Found(text, changed, (*found.done, "types"))
+    return _Found(text, (*found.done, "types"))

@@ -275,6 +275,7 @@ class Mender:
 
     def _bracket(self) -> None:
         if len(self._open) >= MAX_DEPTH:
+            self.begun = True  # whatever it was, what stands in it is no value of its own
             raise Hopeless
         self._open.append(self._text[self.at])
         self._out.append(self._text[self.at])

@@ -11,7 +11,7 @@ nothing but punctuation was added; where it is not, nothing has happened, and `m
 import re
 from typing import NamedTuple
 
-import orjson
+from kproxy.guard.grammar import is_json
 
 __all__ = ["Quick", "quickly"]
 
@@ -34,19 +34,16 @@ _INSIDE_SINGLE = re.compile(r"\\(.)|\"", re.DOTALL)
 
 
 class Quick(NamedTuple):
-    """JSON, its value, and the names of what was mended."""
+    """JSON, and the names of what was mended."""
 
     text: str
-    value: object
     done: tuple[str, ...]
 
 
 def quickly(text: str) -> Quick | None:
     """The text as JSON with the common mends; None where they are not enough."""
-    try:
-        return Quick(text, orjson.loads(text), ())
-    except orjson.JSONDecodeError:
-        pass
+    if is_json(text):
+        return Quick(text, ())
     if _MARK in text:
         return None
     parts = _STRINGS.split(text)
@@ -57,10 +54,7 @@ def quickly(text: str) -> Quick | None:
     parts[::2] = skeleton.split(_MARK)
     parts[1::2] = strings
     mended = "".join(parts)
-    try:
-        return Quick(mended, orjson.loads(mended), tuple(done))
-    except orjson.JSONDecodeError:
-        return None
+    return Quick(mended, tuple(done)) if is_json(mended) else None
 
 
 def _mended(skeleton: str, done: dict[str, None]) -> str:

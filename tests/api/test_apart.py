@@ -54,6 +54,8 @@ async def test_long_texts_that_are_good_are_seen_at_once(sent: list[Any]) -> Non
     assert await healed(text) == Healed(text)
     assert (await healed("x" * (MAX_TEXT + 1))).why == "too_large"
     assert sent == []
+    assert await healed(text, Form(read_schema(b"true", "p"))) == Healed(text)
+    assert len(sent) == 1, "a schema needs the value, which takes longer"
 
 
 async def test_long_texts_are_healed_apart(sent: list[Any]) -> None:

@@ -97,8 +97,8 @@ def test_the_form_of_the_content() -> None:
     found = forms(**schema({"type": "object", "required": ["a"]}))
     assert found is not None
     assert found.content is not None
-    assert found.content.takes({"a": 1})
-    assert not found.content.takes({})
+    assert found.content.takes('{"a": 1}')
+    assert not found.content.takes("{}")
     without = forms(response_format={"type": "json_schema", "json_schema": {"name": "x"}})
     assert without is not None
     assert without.content is not None
@@ -109,9 +109,9 @@ def test_the_form_of_a_tool_s_arguments() -> None:
     found = forms(True, tools=[TOOL, {"type": "function", "function": {"name": "g"}}])
     assert found is not None
     assert found.content is None
-    assert not found.arguments("f").takes({})
-    assert found.arguments("g").takes({})
-    assert not found.arguments("unknown").takes([])
+    assert not found.arguments("f").takes("{}")
+    assert found.arguments("g").takes("{}")
+    assert not found.arguments("unknown").takes("[]")
 
 
 @pytest.mark.parametrize("parameters", [{"$ref": "http://127.0.0.1/x"}, {"type": 3}, "text"])
@@ -119,7 +119,7 @@ def test_a_tool_s_schema_that_cannot_be_used_says_nothing(parameters: object) ->
     tool = {"type": "function", "function": {"name": "f", "parameters": parameters}}
     found = forms(tools=[tool], **OBJECT)
     assert found is not None
-    assert found.arguments("f").takes({})
+    assert found.arguments("f").takes("{}")
 
 
 def test_healing_by_bytes() -> None:
