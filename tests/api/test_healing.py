@@ -7,7 +7,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from kproxy.api.guardrails import Guardrails
 from kproxy.errors import Rejected
+from kproxy.guard.rules import make_rule, rulesets
 from kproxy.outcome import Ending
 from tests.fakes.caller import Answer, chat, request
 from tests.fakes.house import DEAR, KEY, House, Talking, model
@@ -332,3 +334,52 @@ async def test_the_price_of_a_dear_model_is_no_reason(
         nursery, models=[model("dear/m", DEAR)], scripts={"dear": [[says("no"), says("{}")]]}
     )
     assert content(await house.ask(**OBJECT)) == "{}"
+
+
+# --- together with the operator's rules
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_rules_see_what_healing_has_left(
+    autojump_clock: MockClock, nursery: trio.Nursery, stream: bool
+) -> None:
+    """Of a draft that is taken off nothing is found, and what is found stands in good JSON."""
+    mask = make_rule("mask", (), name="", builtin="email", pattern=None)
+    asked_of, answered = rulesets([mask])
+    guard = Guardrails(asked_of, answered, None, trio.CapacityLimiter(1))
+    text = "<think>{}</think>{'to': '<EMAIL_1>',}"
+    pieces = [event(chunk({"content": text[at : at + 5]})) for at in range(0, len(text), 5)]
+    script = [(1.0, HEAD + event(ROLE) + b"".join(pieces)), (1.0, END)] if stream else says(text)
+    house = House(
+        nursery, models=[model("cheap/m")], scripts={"cheap": [[script]]}, guardrails=guard
+    )
+    fields: dict[str, Any] = {
+        "messages": [{"role": "user", "content": "I am ann@b.co"}],
+        "x_kairosroute": {"heal": True},
+        **OBJECT,
+    }
+    if stream:
+        heard = await listen(streamed(house, **fields))
+        found, told = heard.text, heard.chunks[-1]["x_kairosroute"]
+    else:
+        answer = await house.ask(**fields)
+        found, told = content(answer), ours(answer)
+    assert json.loads(found) == {"to": "ann@b.co"}
+    assert told["healing"] == ["thinking", "commas", "quotes"]
+    assert told["guardrails"] == [{"rule": "email", "action": "mask", "count": 1}]
+    assert house.at_rest()
+
+
+async def test_a_rule_blocks_an_answer_that_was_asked_for_again(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    words = make_rule("block", (), name="words", builtin=None, pattern="forbidden")
+    guard = Guardrails(*rulesets([words]), None, trio.CapacityLimiter(1))
+    scripts = {"cheap": [[says("no"), says('{"a": "forbidden"}')]]}
+    house = House(nursery, models=[model("cheap/m")], scripts=scripts, guardrails=guard)
+    answer = await house.ask(**OBJECT)
+    assert (answer.status, answer.error["code"]) == (400, "content_blocked")
+    receipt = house.receipts[0]
+    assert receipt.execution.charged_tokens == 0
+    assert receipt.execution.cost == 4_000_000
+    assert house.at_rest()
