@@ -18,6 +18,7 @@ from kproxy.admission.keys import Secret
 from kproxy.admission.tiers import TIERS, Tier
 from kproxy.catalog.load import Catalog, load_packaged, parse_catalog
 from kproxy.config.checks import check_api_key, check_model
+from kproxy.config.code_exec import check_code_exec
 from kproxy.config.document import ConfigError, Document, PlacedError, Steps
 from kproxy.config.guardrails import check_guardrails
 from kproxy.config.listeners import Listening, build_listeners, check_auth, listen_texts
@@ -83,6 +84,7 @@ class Config:
     routing: RoutingConfig
     router: Router  # the packaged one, or the operator's own
     guardrails: GuardrailsConfig
+    plugins: PluginsConfig  # paths in it are whole
     half_close: bool  # answer a caller that has ended its sending side
     drain_timeout: float  # seconds
     strict_ledger: bool  # a receipt is on the disk before its answer ends
@@ -119,6 +121,7 @@ def load(overrides: Overrides, environ: Mapping[str, str]) -> Config:
             routing=file.routing,
             router=_router(environ, document, file.routing.artefact),
             guardrails=check_guardrails(file.guardrails),
+            plugins=_plugins(environ, document, file.plugins),
             half_close=file.half_close,
             drain_timeout=file.drain_timeout,
             strict_ledger=file.ledger == "strict",
@@ -311,6 +314,8 @@ def _plugins(environ: Mapping[str, str], document: Document, given: PluginsConfi
     except ValueError as error:
         field, _, reason = str(error).partition(": ")
         raise PlacedError(("plugins", *field.split(".")), reason) from error
+    code = check_code_exec(given.code_exec, lambda named: _beside(document, environ, named))
+    given = msgspec.structs.replace(given, code_exec=code)
     library = given.gutenberg
     if library is None or library.cache is None:
         return given

@@ -14,6 +14,7 @@ from msgspec import Meta
 from kproxy.admission.keys import Secret
 from kproxy.catalog.quality import Qualities, Share
 from kproxy.config.plugin_model import (
+    CodeExecConfig,
     GutenbergConfig,
     ImageGenConfig,
     PdfReaderConfig,
@@ -299,6 +300,7 @@ class PluginsConfig(
     gutenberg: GutenbergConfig | None = None
     image_gen: ImageGenConfig | None = None
     pdf_reader: PdfReaderConfig = PdfReaderConfig()
+    code_exec: CodeExecConfig = CodeExecConfig()
 
 
 class SimConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -339,4 +341,5 @@ class FileConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     plugins: PluginsConfig = PluginsConfig()
     routing: RoutingConfig = RoutingConfig()
     guardrails: GuardrailsConfig = GuardrailsConfig()
+    plugins: PluginsConfig = PluginsConfig()
     sim: SimConfig = SimConfig()

@@ -4,11 +4,14 @@ Every room takes a small frozen value of its own and never sees the configuratio
 are the one place that knows which key becomes which parameter.
 """
 
+from pathlib import Path
+
 from kproxy.config.load import Config
 from kproxy.downstream.connection import ConnectionParams
 from kproxy.downstream.date import DateSource
 from kproxy.downstream.exchange import BodyLimits
 from kproxy.downstream.listener import ListenerParams
+from kproxy.plugins.settings import SandboxParams, unavailable
 from kproxy.routing.budget import BudgetParams
 from kproxy.routing.health import BreakerParams
 from kproxy.routing.live import HealthParams
@@ -24,6 +27,7 @@ __all__ = [
     "json_limits",
     "listener_params",
     "repeat_budget",
+    "sandbox_params",
 ]
 
 
@@ -111,3 +115,21 @@ def listener_params(config: Config, date: DateSource) -> ListenerParams:
         ),
         stall=times.write,
     )
+
+
+def sandbox_params(config: Config) -> SandboxParams | None:
+    """For code-exec; None where it is switched off, or left alone and not installed."""
+    given = config.plugins.code_exec
+    params = SandboxParams(
+        tier=given.tier,
+        seconds=given.seconds,
+        memory_bytes=given.memory_mb << 20,
+        output_bytes=given.output_kb << 10,
+        require=given.require,
+        children=given.children,
+        wasm=None if given.wasm is None else Path(given.wasm),
+        sha256=given.sha256 or "",
+        cache=config.data_dir / "sandbox",
+    )
+    wanted = unavailable(params) is None if given.enabled is None else given.enabled
+    return params if wanted else None

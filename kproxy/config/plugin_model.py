@@ -10,8 +10,15 @@ import msgspec
 from msgspec import Meta
 
 from kproxy.admission.keys import Secret
+from kproxy.plugins.layers import ALWAYS
 
-__all__ = ["GutenbergConfig", "ImageGenConfig", "PdfReaderConfig", "WebSearchConfig"]
+__all__ = [
+    "CodeExecConfig",
+    "GutenbergConfig",
+    "ImageGenConfig",
+    "PdfReaderConfig",
+    "WebSearchConfig",
+]
 
 Few = Annotated[int, Meta(ge=1, le=20)]
 Many = Annotated[int, Meta(ge=1, le=10_000_000)]
@@ -70,3 +77,18 @@ class PdfReaderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     memory: Annotated[int, Meta(ge=128 << 20, le=8 << 30)] = 512 * 1024 * 1024  # of one child
     seconds: Seconds = 20.0
     children: Annotated[int, Meta(ge=1, le=64)] = 2  # at one time
+
+
+class CodeExecConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[plugins.code-exec]`: foreign code in a sandbox (`plugins/sandbox.py`)."""
+
+    enabled: bool | None = None  # None: where its extra is installed
+    tier: Literal["monty", "python"] = "monty"  # "python" is the whole language, and needs `wasm`
+    # Of one run. Models write code that computes; what takes longer is a mistake.
+    seconds: Annotated[float, Meta(gt=0, le=300)] = 5.0
+    memory_mb: Annotated[int, Meta(ge=32, le=4_096)] = 128
+    output_kb: Annotated[int, Meta(ge=1, le=1_024)] = 64  # what a model can read at once
+    require: tuple[str, ...] = ALWAYS  # kproxy does not start where one of these does not hold
+    children: Annotated[int, Meta(ge=1, le=64)] = 2  # processes at once, 40 MB each
+    wasm: str | None = None  # a file: CPython for WASI
+    sha256: str | None = None  # of that file
