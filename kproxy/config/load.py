@@ -80,7 +80,6 @@ class Config:
     limits: Limits
     timeouts: Timeouts
     attempts: Attempts
-    plugins: PluginsConfig  # paths in it are whole
     routing: RoutingConfig
     router: Router  # the packaged one, or the operator's own
     guardrails: GuardrailsConfig
@@ -117,7 +116,6 @@ def load(overrides: Overrides, environ: Mapping[str, str]) -> Config:
             limits=file.limits,
             timeouts=_bounded(file.timeouts),
             attempts=file.attempts,
-            plugins=_plugins(environ, document, file.plugins),
             routing=file.routing,
             router=_router(environ, document, file.routing.artefact),
             guardrails=check_guardrails(file.guardrails),

@@ -338,7 +338,6 @@ class FileConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     attempts: Attempts = Attempts()
-    plugins: PluginsConfig = PluginsConfig()
     routing: RoutingConfig = RoutingConfig()
     guardrails: GuardrailsConfig = GuardrailsConfig()
     plugins: PluginsConfig = PluginsConfig()
