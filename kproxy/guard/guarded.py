@@ -12,15 +12,18 @@ from msgspec import Raw
 from kproxy.errors import Fault, FaultKind, Rejected
 from kproxy.guard.placeholders import Placeholders, Restorer, looks_written
 from kproxy.guard.rules import Action, Rule, Ruleset
-from kproxy.guard.scan import Blocked, Scanner, rewrite
+from kproxy.guard.scan import Blocked, Overworked, Scanner, rewrite
 from kproxy.guard.texts import edit_messages, edit_reply
 from kproxy.schema.receipt import Fired
 
-__all__ = ["MAX_PIECE", "AnswerEditor", "Guarded", "refuse_blocked", "texts_of"]
+__all__ = ["MAX_PIECE", "MOST_STEPS", "AnswerEditor", "Guarded", "refuse_blocked", "texts_of"]
 
-MAX_PIECE = 16_384
-"""Characters of one piece of a stream. It is looked at where nobody else runs meanwhile, and the
-worst text of this size takes some 15 ms; a token has a few characters."""
+MAX_PIECE = 65_536
+"""Characters of one piece of a stream. A token has a few, a whole answer in one piece thousands."""
+
+MOST_STEPS = 2_000
+"""Matches, or what looks like them, in one piece: it is looked at where nobody else runs meanwhile,
+and each takes some 4 us, so a piece at most 10 ms."""
 
 
 class Guarded:
@@ -114,12 +117,14 @@ class AnswerEditor:
     def text(self, choice: int, piece: str) -> str:
         """What of the text may leave now. Raises Rejected 400, Fault."""
         if len(piece) > MAX_PIECE:
-            raise Fault(FaultKind.TOO_LARGE, "a piece of text too large for the operator's rules")
+            raise _too_much()
         scanner, restorer = self._line(choice)
         try:
             return restorer.feed(piece if scanner is None else scanner.feed(piece))
         except Blocked as blocked:
             raise refuse_blocked(blocked, "answer", None) from None
+        except Overworked:
+            raise _too_much() from None
 
     def end(self, choice: int, finish: str) -> str:
         """What was withheld. Raises Rejected 400."""
@@ -142,7 +147,9 @@ class AnswerEditor:
         line = self._lines.get(choice)
         if line is None:
             answered = self._answered
-            scanner = None if answered is None else Scanner(answered, _redacted, self.counts)
+            scanner = None
+            if answered is not None:
+                scanner = Scanner(answered, _redacted, self.counts, MOST_STEPS)
             line = self._lines[choice] = (scanner, self._placeholders.restorer())
         return line
 
@@ -163,6 +170,10 @@ def refuse_blocked(blocked: Blocked, what: str, param: str | None) -> Rejected:
     """The 400 that names the rule, and not what it has found."""
     message = f"The {what} was blocked by the rule '{blocked.rule.name}'."
     return Rejected(400, "content_blocked", message, param=param)
+
+
+def _too_much() -> Fault:
+    return Fault(FaultKind.TOO_LARGE, "a piece of text with too much for the operator's rules")
 
 
 def _redacted(rule: Rule, _: str) -> str:

@@ -18,13 +18,14 @@ once, and what is found later inside it adds to it.
 We work on UTF-8 bytes: places of characters would have to be counted anew for each match.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from kproxy.guard.rules import STRENGTH, Action, Rule, Ruleset
 
-__all__ = ["Blocked", "Replace", "Scanner", "rewrite"]
+__all__ = ["Blocked", "Overworked", "Replace", "Scanner", "rewrite"]
 
 Replace = Callable[[Rule, str], str]
 """(rule, what it has found) -> what stands there instead."""
@@ -40,6 +41,10 @@ class Blocked(Exception):
         self.rule = rule
 
 
+class Overworked(Exception):
+    """One piece asks for more work than may be done at a time."""
+
+
 class _Hit(NamedTuple):
     start: int
     end: int
@@ -52,13 +57,20 @@ def _place(hit: _Hit) -> tuple[int, int]:
 
 
 class Scanner:
-    """One text. `counts` are the matches of each rule so far; allowed ones are not counted."""
+    """One text. `counts` are the matches of each rule so far; allowed ones are not counted.
 
-    __slots__ = ("_allowed", "_data", "_next", "_out", "_replace", "_ruleset", "counts")
+    `most` is how often the engine may be asked for one piece, where that matters: text has few
+    matches, and what is all matches takes a hundred times as long as text.
+    """
 
-    def __init__(self, ruleset: Ruleset, replace: Replace, counts: Counts) -> None:
+    __slots__ = ("_allowed", "_data", "_most", "_next", "_out", "_replace", "_ruleset", "counts")
+
+    def __init__(
+        self, ruleset: Ruleset, replace: Replace, counts: Counts, most: float = math.inf
+    ) -> None:
         self._ruleset = ruleset
         self._replace = replace
+        self._most = most
         self._data = b""
         self._next = [0] * len(ruleset.rules)  # where each rule goes on
         self._allowed: list[_Hit] = []
@@ -69,14 +81,14 @@ class Scanner:
         return f"<Scanner holds {len(self._data)} bytes>"
 
     def feed(self, piece: str) -> str:
-        """What of the text may leave now. Raises Blocked."""
+        """What of the text may leave now. Raises Blocked, Overworked."""
         self._data += piece.encode()
         begun = self._ruleset.begun(self._data, min(self._next))
         return self._decide(len(self._data) if begun is None else begun[0])
 
     def end(self, rest: bytes = b"") -> str:
         """The text is whole, with this behind it: what is still due. What is fed from here on is
-        another text. Raises Blocked."""
+        another text. Raises Blocked, Overworked."""
         self._data += rest
         out = self._decide(len(self._data) + 1)
         self._data, self._out, self._allowed = b"", 0, []
@@ -85,7 +97,7 @@ class Scanner:
 
     def fork(self, counts: Counts) -> "Scanner":
         """Another one at the same place of the same text."""
-        forked = Scanner(self._ruleset, self._replace, counts)
+        forked = Scanner(self._ruleset, self._replace, counts, self._most)
         forked._data, forked._out = self._data, self._out
         forked._next, forked._allowed = [*self._next], [*self._allowed]
         return forked
@@ -109,10 +121,16 @@ class Scanner:
         """Matches that begin before `limit` and are not allowed, in order. Raises Blocked."""
         occurring = self._ruleset.occurring.which(self._data)
         hits: list[_Hit] = []
+        steps = 0
         for number in occurring:
             rule = self._ruleset.rules[number]
             found = self._allowed if rule.action is Action.ALLOW else hits
-            found.extend(self._matches(number, limit))
+            for hit in self._matches(number, limit):
+                steps += 1
+                if steps > self._most:
+                    raise Overworked
+                if hit is not None:
+                    found.append(hit)
         self._next = [max(place, limit) for place in self._next]
         hits.sort(key=_place)
         if self._allowed:
@@ -123,8 +141,8 @@ class Scanner:
                 raise Blocked(hit.rule)
         return hits
 
-    def _matches(self, number: int, limit: int) -> Iterator[_Hit]:
-        """Of one rule, from where it goes on."""
+    def _matches(self, number: int, limit: int) -> Iterator[_Hit | None]:
+        """Of one rule, from where it goes on; None for what only looked like one."""
         rule, search = self._ruleset.rules[number], self._ruleset.searches[number]
         check, place = rule.source.check, self._next[number]
         while place < limit and (span := search(self._data, place)) is not None:
@@ -133,8 +151,7 @@ class Scanner:
                 break
             if check is not None:
                 end = start + check(self._data[start:end])
-            if end > start:
-                yield _Hit(start, end, rule)
+            yield _Hit(start, end, rule) if end > start else None
             place = max(end, start + 1)
         self._next[number] = place
 

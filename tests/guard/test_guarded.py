@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from kproxy.errors import Fault, Rejected
-from kproxy.guard.guarded import MAX_PIECE, Guarded
+from kproxy.guard.guarded import MAX_PIECE, MOST_STEPS, Guarded
 from kproxy.guard.rules import make_rule, rulesets
 
 
@@ -140,8 +140,17 @@ def test_a_piece_that_is_too_large_to_be_looked_at_is_a_fault() -> None:
     editor = Guarded(*RULES).editor()
     assert editor is not None
     editor.text(0, " " * MAX_PIECE)
-    with pytest.raises(Fault, match="too large"):
+    with pytest.raises(Fault, match="too much"):
         editor.text(0, " " * (MAX_PIECE + 1))
+
+
+def test_a_piece_with_too_many_matches_is_one_as_well() -> None:
+    editor = Guarded(*RULES).editor()
+    assert editor is not None
+    almost = "4111 1111 1111 1112 " * MOST_STEPS + "."  # what only looks like a card counts
+    assert editor.text(0, almost) == almost
+    with pytest.raises(Fault, match="too much"):
+        editor.text(0, "4111111111111111 " * (MOST_STEPS + 1))
 
 
 def test_a_stream_that_goes_on_says_what_was_withheld() -> None:
