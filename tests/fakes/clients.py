@@ -1,7 +1,8 @@
 """A kproxy in front of one simulated provider that it speaks to in both dialects, for clients.
 
-Out: model names `openai` and `anthropic` for the two ways, and `with_fault`, which names the same
-way with a fault in it (`cut=3`, see `kproxy sim --list-faults`).
+Out: model names `openai` and `anthropic` for the two ways; `with_fault`, which names the same way
+with a fault in it; and `broken-openai` and `broken-anthropic`, which fall silent after three tokens
+and are given up then. However slow the machine is, those tokens have been read before.
 """
 
 from collections.abc import Iterator
@@ -69,6 +70,9 @@ def both(folder: Path) -> Iterator[Both]:
             f'[providers.by-{dialect}]\ndialect = "{dialect}"\nbase_url = "{sim.base_url}"\n'
             f'models = "any"\n[[models]]\nid = "{dialect}"\nprovider = "by-{dialect}"\n'
             "price = { input = 1, output = 2 }\n"
+            f'[[models]]\nid = "broken-{dialect}"\nprovider = "by-{dialect}"\n'
+            'upstream = "m!stall=3,600"\nprice = { input = 1, output = 2 }\n'
+            "timeouts = { gap = 0.3 }\n"
             for dialect in DIALECTS
         ]
         with serving(folder / "front", "".join(tables)) as server:

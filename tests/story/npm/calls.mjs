@@ -71,7 +71,7 @@ const calls = {
   },
   tooLong: () => failure({ model: `${prefix}!context-length` }),
   down: () => failure({ model: `${prefix}!529` }),
-  cut: () => failure({ model: `${prefix}!cut=3` }),
+  broken: () => failure({ model: `broken-${model}` }),
   abort: async () => {
     const stream = await create({ model: `${prefix}!stall=3,600`, stream: true });
     for await (const chunk of stream) {
