@@ -47,10 +47,11 @@ Failure = Exhausted | DeadlineExceeded | Rejected
 class _Asking:
     """One model, until it has answered or failed."""
 
-    __slots__ = ("_job", "answer", "ended", "entry", "failure")
+    __slots__ = ("_job", "_rules", "answer", "ended", "entry", "failure")
 
-    def __init__(self, job: Job, entry: Entry) -> None:
+    def __init__(self, job: Job, entry: Entry, rules: trio.Lock) -> None:
         self._job = job
+        self._rules = rules
         self.entry = entry
         self.answer: bytes | None = None
         self.failure: Failure | None = entry.refusal
@@ -67,10 +68,13 @@ class _Asking:
         job, chain = self._job, Chain(self.entry.plan, self._job.chance)
         try:
             won = await carry_out(chain, job.deadline, Replying(job, chain))
-            self.answer = await completed(job, won)
+            self.ended = trio.current_time()
+            with won.record:
+                async with self._rules:
+                    self.answer = await completed(job, won)
         except (Exhausted, DeadlineExceeded, Rejected) as failure:
             self.failure = failure
-        self.ended = trio.current_time()
+            self.ended = trio.current_time()
 
     def compared(self, started: float) -> Compared:
         """What the caller is told of it."""
@@ -92,7 +96,8 @@ class _Asking:
 async def answer_compared(job: Job, entries: Sequence[Entry]) -> None:
     """Ask all, and send one JSON answer. Raises what the caller is to be told."""
     started = trio.current_time()
-    asking = [_Asking(job, entry) for entry in entries]
+    rules = trio.Lock()  # they count what they find, in a thread where an answer is long
+    asking = [_Asking(job, entry, rules) for entry in entries]
     async with trio.open_nursery() as nursery:
         for one in asking:
             nursery.start_soon(one.run)
