@@ -16,6 +16,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import ip_address
 from urllib.parse import urljoin
 
@@ -39,7 +40,16 @@ from kproxy.wire.frame import request_head
 from kproxy.wire.limits import H1Limits
 from kproxy.wire.response import ResponseReader
 
-__all__ = ["Ask", "Budget", "Fetched", "Fetcher", "Resolve", "Unfetched", "dialler_on_demand"]
+__all__ = [
+    "Ask",
+    "Budget",
+    "Fetched",
+    "Fetcher",
+    "Resolve",
+    "SystemResolver",
+    "Unfetched",
+    "dialler_on_demand",
+]
 
 MOST_ADDRESSES = 4  # of a host that are tried, one after the other
 CONNECT = 5.0  # seconds for one of them, while there are others
@@ -87,10 +97,19 @@ class Fetched:
 GET = Ask()
 
 
-async def resolve_by_system(name: str, port: int) -> list[str]:
-    """Ask the system's resolver, in a thread."""
-    found = await trio.socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+class SystemResolver:
+    """Asks the system's resolver, in a few threads of its own: a name whose servers are silent
+    holds one for half a minute, and must not take the threads of others. Its asker may leave."""
+
+    def __init__(self, threads: int = 8) -> None:
+        self._threads = trio.CapacityLimiter(threads)
+
+    async def __call__(self, name: str, port: int) -> list[str]:
+        look_up = partial(socket.getaddrinfo, name, port, type=socket.SOCK_STREAM)
+        found = await trio.to_thread.run_sync(
+            look_up, abandon_on_cancel=True, limiter=self._threads
+        )
+        return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 def dialler_on_demand(hub: Hub) -> Dial:
@@ -107,13 +126,16 @@ def dialler_on_demand(hub: Hub) -> Dial:
 
 
 class Fetcher:
-    """Fetches through `dial`, which decides nothing. Any number of tasks may use one at a time."""
+    """Fetches through `dial`, which decides nothing. Any number of tasks may use one at a time.
+
+    `resolve` is the system's resolver where nothing else is given.
+    """
 
     def __init__(
-        self, dial: Dial, resolve: Resolve = resolve_by_system, ports: frozenset[int] = PORTS
+        self, dial: Dial, resolve: Resolve | None = None, ports: frozenset[int] = PORTS
     ) -> None:
         self._dial = dial
-        self._resolve = resolve
+        self._resolve = resolve or SystemResolver()
         self._ports = ports
         self._limits = H1Limits()
 

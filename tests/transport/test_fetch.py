@@ -2,14 +2,22 @@
 
 import gzip
 import socket
+import threading
 
 import pytest
 import trio
 
-from kproxy.transport.fetch import Ask, Budget, Fetcher, Unfetched, dialler_on_demand
+from kproxy.transport.fetch import (
+    Ask,
+    Budget,
+    Fetcher,
+    SystemResolver,
+    Unfetched,
+    dialler_on_demand,
+)
 from tests.fakes.address_forms import INSIDE
 from tests.fakes.fetching import fetching
-from tests.fakes.hubbed import hubbed
+from tests.fakes.hubbed import hubbed, until
 from tests.fakes.web import HANG, answer, redirect, web
 
 pytestmark = pytest.mark.loopback
@@ -277,3 +285,24 @@ async def test_what_is_configured_must_be_an_address():
 def test_nothing_of_a_call_shows_in_print():
     ask = Ask(headers=((b"authorization", b"Bearer secret"),), body=b"secret")
     assert "secret" not in repr(ask)
+
+
+async def test_names_that_nobody_answers_for_take_no_more_threads_than_theirs(monkeypatch):
+    held = threading.Event()
+    asked = []
+
+    def silent(name, port, **_):
+        asked.append(name)
+        held.wait()
+        return []
+
+    resolver = SystemResolver(threads=2)
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    async with trio.open_nursery() as nursery:
+        for number in range(5):
+            nursery.start_soon(resolver, f"{number}.example", 80)
+        await until(lambda: len(asked) == 2)
+        await trio.to_thread.run_sync(threading.Event().set)  # others have theirs
+        nursery.cancel_scope.cancel()
+    held.set()
+    assert len(asked) == 2
