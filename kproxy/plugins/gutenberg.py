@@ -31,6 +31,7 @@ __all__ = ["Book", "Library", "cut_licence", "queries"]
 WHO = "gutendex"
 HOME = "https://www.gutenberg.org"
 MOST_QUERIES = 3
+THREADS = 2  # that read in books at one time: a novel takes one for a tenth of a second
 PIECE = 128 * 1024  # bytes: less than a millisecond of decoding
 
 _QUOTED = re.compile(
@@ -77,6 +78,7 @@ class Library:
         self._fetcher = fetcher
         self._params = params
         self._shelf = Bookshelf(params.cache, params.cache_size)
+        self._threads = trio.CapacityLimiter(THREADS)
 
     async def find(self, prompt: str) -> list[Source]:
         """Passages for a prompt, each book one source; empty: no book fits. Raises PluginFailed.
@@ -110,19 +112,23 @@ class Library:
     async def _read(self, book: Book, prompt: str) -> Source:
         """The passages of one book, from the shelf or from where it is."""
         name = f"pg{book.id}"
-        text = await trio.to_thread.run_sync(self._shelf.get, name)
+        text = await self._aside(partial(self._shelf.get, name))
         if text is None:
             charset, url = _text_of(book)
             if self._params.mirror and url.startswith(f"{HOME}/"):
                 url = self._params.mirror + url.removeprefix(HOME)
             body = await self._get(url, catalogue=False)
-            text = await _aside(partial(_clean, body, charset))
-            await trio.to_thread.run_sync(self._shelf.put, name, text)
+            text = await self._aside(partial(_clean, body, charset))
+            await self._aside(partial(self._shelf.put, name, text))
         count = self._params.passages
-        passages = await _aside(partial(best_passages, text, prompt, count))
+        passages = await self._aside(partial(best_passages, text, prompt, count))
         if not passages:
             raise PluginFailed("gutenberg: a book without text")
         return Source(_title(book), f"{HOME}/ebooks/{book.id}", "\n[…]\n".join(passages))
+
+    async def _aside(self, work: Callable[[], T]) -> T:
+        """Run what takes long in one of a few threads; whoever waits may leave."""
+        return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._threads)
 
     async def _get(self, url: str, *, catalogue: bool) -> bytes:
         params = self._params
@@ -215,8 +221,3 @@ def _mark(text: str, needle: str, mark: re.Pattern[str], begin: int) -> re.Match
             return found
         at = text.find(needle, at + len(needle))
     return None
-
-
-async def _aside(work: Callable[[], T]) -> T:
-    """Run what takes long in a thread; whoever waits may leave."""
-    return await trio.to_thread.run_sync(work, abandon_on_cancel=True)
