@@ -74,7 +74,7 @@ class PdfReaderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     bytes: Bytes = 20 * 1024 * 1024  # what fits into a request's body in base64, about
     pages: Annotated[int, Meta(ge=1, le=10_000)] = 200
     characters: Many = 400_000  # some 100,000 tokens: what models can take
-    memory: Annotated[int, Meta(ge=128 << 20, le=8 << 30)] = 512 * 1024 * 1024  # of one child
+    memory: Annotated[int, Meta(ge=128 << 20, le=8 << 30)] = 256 * 1024 * 1024  # of one child
     seconds: Seconds = 20.0
     children: Annotated[int, Meta(ge=1, le=64)] = 2  # at one time
 

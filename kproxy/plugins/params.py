@@ -63,7 +63,7 @@ class PdfParams(msgspec.Struct, frozen=True, kw_only=True):
     size: int = 20 * 1024 * 1024  # bytes of the file
     pages: int = 200  # the rest is left out, and the text says so
     text: int = 400_000  # characters, likewise: some 100,000 tokens
-    memory: int = 512 * 1024 * 1024  # bytes of the child's address space
+    memory: int = 256 * 1024 * 1024  # bytes of the child's address space
     seconds: float = 20.0  # for fetching and reading
     children: int = 2  # at one time
     fetch: bool = True  # files that are named by an address

@@ -17,7 +17,7 @@ import json
 import logging
 import resource
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pypdf
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["extract", "main"]
 
 HEADER = 1_024  # bytes in which readers look for %PDF-
+
+INFLATED = 16 * 1024 * 1024
+"""Bytes that one stream may unpack to. pypdf allows 75 MB, and the memory for it; a page's text
+takes kilobytes, the table of objects of a large file some megabytes."""
 
 
 def main(arguments: list[str]) -> None:
@@ -63,11 +67,14 @@ def extract(data: bytes, limits: dict[str, int]) -> dict[str, object]:
     except ImportError:
         return {"error": "no pypdf"}
     logging.disable()  # its warnings quote the file
+    filters = ("array_based_stream", "brotli", "lzw", "run_length", "zlib")
+    bounds: dict[str, Any] = {f"{name}_maximum_output_length": INFLATED for name in filters}
     try:
-        reader = pypdf.PdfReader(io.BytesIO(data))
-        if reader.is_encrypted and not reader.decrypt(""):
-            return {"error": "encrypted"}
-        return _read(reader, limits["pages"], limits["text"])
+        with pypdf.apply_configuration(**bounds, jbig2dec_binary=None):
+            reader = pypdf.PdfReader(io.BytesIO(data))
+            if reader.is_encrypted and not reader.decrypt(""):
+                return {"error": "encrypted"}
+            return _read(reader, limits["pages"], limits["text"])
     except (FileNotDecryptedError, DependencyError):
         return {"error": "encrypted"}
     except LimitReachedError:

@@ -64,7 +64,7 @@ def bomb(megabytes: int) -> bytes:
 @cache
 def slow() -> bytes:
     """A small file whose page takes pypdf very long."""
-    words = b"BT /F1 12 Tf " + b"1 0 0 1 72 720 Tm (a) Tj " * 1_500_000 + b"ET"
+    words = b"BT /F1 12 Tf " + b"1 0 0 1 72 720 Tm (a) Tj " * 600_000 + b"ET"
     stream = EncodedStreamObject()
     stream._data = zlib.compress(words, 9)
     stream[NameObject("/Filter")] = NameObject("/FlateDecode")
