@@ -12,8 +12,6 @@ them; who finds them busy until its time is over has an answer that is not heale
 
 from contextlib import suppress
 
-import anyio
-import anyio.to_process
 import trio
 
 from kproxy.guard.forms import heal_by
@@ -46,6 +44,8 @@ class Apart:
         healed = _at_once(text, finish, form)
         if healed is not None:
             return healed
+        import anyio.to_process  # 1.4 MB, and few servers ever need it
+
         if self._limiter is None:
             self._limiter = trio.CapacityLimiter(WORKERS)
         schema = None if form.schema is None else form.schema.raw
