@@ -32,6 +32,7 @@ MODEL = "acme/m"
 SETTINGS = (
     "[timeouts]\nfirst_token = 5\ngap = 5\n"
     "[attempts]\nretries = 0\nbreaker_failures = 10_000\ncredential_rest = 0.001\n"
+    "breaker_rest = 0.001\nbreaker_longest_rest = 0.001\n"
 )
 
 
