@@ -1,36 +1,40 @@
 """POST /v1/chat/completions and /v1/compare: the life of a request, top to bottom.
 
 who -> limited -> body -> parsed -> allowed -> its turn (with an Idempotency-Key, idempotency.py) ->
-guarded (by the operator's rules, where there are some) -> planned -> reserved -> carried out. Each
-step either gives the next one its value or raises what the caller is told; nothing is dispatched,
-counted or charged for a refused request.
+guarded (by the operator's rules, where there are some) and plugged (where it asks for plugins) ->
+planned -> reserved -> carried out. Each step either gives the next one its value or raises what the
+caller is told; nothing is dispatched, counted or charged for a refused request.
 """
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import trio
 
 from kproxy.api.admit import Passed, key_constraints, limited_by, reserve, reserve_all, take_turn
 from kproxy.api.compare import answer_compared
-from kproxy.api.guardrails import guard_request
+from kproxy.api.guardrails import guard_added, guard_request
 from kproxy.api.idempotency import Asked, Keep, idempotency_key, replay
 from kproxy.api.job import Admitted, Job
-from kproxy.api.service import Service
+from kproxy.api.plugged import Plugged, Preparation, asking_of
+from kproxy.api.service import Held, Service
 from kproxy.api.stream import answer_stream
 from kproxy.api.whole import answer_whole
 from kproxy.downstream.exchange import Exchange
 from kproxy.guard.forms import read_forms
+from kproxy.guard.guarded import Guarded
 from kproxy.guard.validate import validate
 from kproxy.routing.candidates import is_auto
-from kproxy.routing.compare import compare
-from kproxy.routing.conversation import turn_of
+from kproxy.routing.compare import Entry, compare
+from kproxy.routing.conversation import Turn, turn_of
 from kproxy.routing.estimate import estimate_prompt_tokens
 from kproxy.routing.plan import Plan
 from kproxy.routing.planner import plan
 from kproxy.schema.chat import ChatCall, ChatRequest
-from kproxy.schema.compare import CompareRequest, decode_compare, decode_either
+from kproxy.schema.compare import COMPARE, CompareRequest, decode_compare, decode_either
 from kproxy.schema.jsonlimits import JsonLimits
 
 __all__ = ["compare_models", "complete_chat"]
@@ -54,7 +58,7 @@ async def _answer(service: Service, exchange: Exchange, decode: Decode) -> None:
     rate, arrived = take_turn(service, caller), service.unix_now()
     body = await exchange.read_body()
     call = decode(body, service.json_limits)
-    validate(call.request, paid=caller.paid)
+    validate(call.request, paid=caller.paid, offered=service.plugins.offered)
     passed = Passed(caller, call, rate, arrived, read_forms(call.request, call.fields))
     key = idempotency_key(exchange.head.headers, call.request)
     if key is None:
@@ -74,34 +78,73 @@ async def _carry_out(
     service: Service, exchange: Exchange, passed: Passed, keep: Keep | None = None
 ) -> None:
     """Plan, reserve, dispatch, answer. Raises what the caller is told."""
-    guarded = None
-    if service.guardrails is not None:
-        deadline = _deadline(service, exchange, passed.call)
-        call, guarded = await guard_request(service.guardrails, passed.call, deadline)
-        passed = passed._replace(call=call)
-    call, now = passed.call, trio.current_time()
-    prompt_tokens = estimate_prompt_tokens(call.prompt)
-    if isinstance(call.request, CompareRequest):
-        comparison = compare(call.request, _decider(service, passed, prompt_tokens, judged=True))
-        plans = [one.plan for one in comparison.entries if one.plan is not None]
-        held = reserve_all(service, passed, prompt_tokens, plans)
-        admitted = Admitted(passed, prompt_tokens, held, keep, guarded)
-        with Job(service, exchange, admitted, comparison.plan) as job:
-            await answer_compared(job, comparison.entries)
-        return
-    free = is_auto(call.request.model)
-    turn = turn_of(call, passed.caller.account.id) if free else None
-    stays = None if turn is None else service.conversations.route(turn, now)
-    decide = _decider(service, passed, prompt_tokens, judged=free, stays=stays)
-    held, decision = reserve(service, passed, prompt_tokens, decide(call.request))
-    admitted = Admitted(passed, prompt_tokens, held, keep, guarded)
-    with Job(service, exchange, admitted, decision) as job:
-        if call.request.stream:
+    words = passed.call  # what the caller said itself: what plugins add is no part of the question
+    guarded, plugged = None, None
+    if service.guardrails is not None or words.request.plugins:
+        passed, guarded, plugged = await _prepared(service, exchange, passed)
+    turn = turn_of(words, passed.caller.account.id) if is_auto(words.request.model) else None
+    ready = _ready(service, passed, words, turn)
+    admitted = Admitted(passed, ready.prompt_tokens, ready.held, keep, guarded, plugged)
+    with Job(service, exchange, admitted, ready.plan) as job:
+        if ready.entries is not None:
+            await answer_compared(job, ready.entries)
+        elif words.request.stream:
             await answer_stream(job)
         else:
             await answer_whole(job)
     if turn is not None:
         service.conversations.answered(turn, job.answered_by, trio.current_time())
+
+
+async def _prepared(
+    service: Service, exchange: Exchange, passed: Passed
+) -> tuple[Passed, Guarded | None, Plugged | None]:
+    """The request as a provider may see it: what plugins read, what rules leave of it, what plugins
+    find. What would be refused anyway is refused before a plugin does anything.
+
+    Raises Rejected, DeadlineExceeded.
+    """
+    call, rules, guarded = passed.call, service.guardrails, None
+    deadline = _deadline(service, exchange, call)
+    work = None
+    if call.request.plugins:
+        _ready(service, passed, call, None).held.release()
+        asking = asking_of(call, passed.caller.account.id)
+        work = Preparation(service.plugins, call, asking, deadline)
+        call = await work.read()
+    if rules is not None:
+        call, guarded = await guard_request(rules, call, deadline)
+    if work is None:
+        return passed._replace(call=call), guarded, None
+    screen = None
+    if rules is not None and guarded is not None:
+        screen = partial(guard_added, rules, guarded)
+    call = await work.find(call, exchange.id, screen)
+    return passed._replace(call=call), guarded, work.plugged()
+
+
+class _Ready(NamedTuple):
+    """A request that may be dispatched. `entries`: it is a comparison."""
+
+    held: Held
+    plan: Plan
+    prompt_tokens: int
+    entries: Sequence[Entry] | None = None
+
+
+def _ready(service: Service, passed: Passed, words: ChatCall, turn: Turn | None) -> _Ready:
+    """Planned, and what it may use reserved. Raises Rejected."""
+    request, now = passed.call.request, trio.current_time()
+    prompt_tokens = estimate_prompt_tokens(passed.call.prompt)
+    stays = None if turn is None else service.conversations.route(turn, now)
+    decide = _decider(service, passed, words, prompt_tokens, stays)
+    if not isinstance(request, CompareRequest):
+        held, decision = reserve(service, passed, prompt_tokens, decide(request))
+        return _Ready(held, decision, prompt_tokens)
+    comparison = compare(request, decide)
+    plans = [one.plan for one in comparison.entries if one.plan is not None]
+    held = reserve_all(service, passed, prompt_tokens, plans)
+    return _Ready(held, comparison.plan, prompt_tokens, comparison.entries)
 
 
 def _deadline(service: Service, exchange: Exchange, call: ChatCall) -> float:
@@ -112,14 +155,16 @@ def _deadline(service: Service, exchange: Exchange, call: ChatCall) -> float:
 
 
 def _decider(
-    service: Service, passed: Passed, prompt_tokens: int, *, judged: bool, stays: str | None = None
+    service: Service, passed: Passed, words: ChatCall, prompt_tokens: int, stays: str | None
 ) -> Callable[[ChatRequest], Plan]:
-    """The planner with what is known at this moment. `judged`: the router is to be asked, as it is
-    in any case where something depends on it. `stays`: who answered the conversation's last turn.
+    """The planner with what is known at this moment. The router is asked about `words` where
+    something depends on it. `stays`: who answered the conversation's last turn.
     """
     key = key_constraints(passed.caller)
-    judged = judged or key.min_quality is not None or bool(service.policy.routing.floors)
-    appraisal = service.appraise(passed.call.request) if judged else None
+    model = words.request.model
+    judged = is_auto(model) or model == COMPARE or key.min_quality is not None
+    judged = judged or bool(service.policy.routing.floors)
+    appraisal = service.appraise(words.request) if judged else None
     routes = service.routes.snapshot(trio.current_time())
 
     def decide(request: ChatRequest) -> Plan:

@@ -17,6 +17,7 @@ from msgspec import Raw
 
 from kproxy.api.job import Job
 from kproxy.api.record import AttemptRecord
+from kproxy.api.rounds import Rounds
 from kproxy.dialect.editor import Edited
 from kproxy.dialect.flow import Flow, FlowState, Wanted
 from kproxy.dialect.transcript import Transcript
@@ -95,7 +96,7 @@ class Relay:
             raise
         self.finished = True
         self.clean = self.clean and not flow.cut_short
-        whole = exchange.frame(out) + exchange.ending
+        whole = exchange.frame(out) + (b"" if flow.goes_on else exchange.ending)
         if not self._holds:
             return whole
         self.rest = whole
@@ -117,7 +118,8 @@ class Relay:
             except ProtocolError as cut:
                 raise Fault(FaultKind.CLOSED_EARLY, "the stream was cut") from cut
         self.finished = True
-        return self._exchange.frame(self._flow.end()) + self._exchange.ending
+        out = self._exchange.frame(self._flow.end())
+        return out if self._flow.goes_on else out + self._exchange.ending
 
 
 class Committed:
@@ -145,6 +147,11 @@ class Committed:
         if self.editor is not None and job.guarded is not None:
             job.guarded.adopt(self.editor)
 
+    def withheld(self) -> str:
+        """What the operator's rules have held back of a round that has ended; once. Raises Rejected
+        400."""
+        return "" if self.editor is None else self.editor.end(0, "tool_calls")
+
     def opening(self, job: Job) -> bytes:
         """What is to be sent now: the head where it has not left, and what has gathered."""
         head, exchange = b"", job.exchange
@@ -159,7 +166,8 @@ class Streaming:
     """Makes the streamed attempts of one chain, see `upstream.race.Runner`.
 
     `fields` are the members of the request. `transcript` is of what was shown so far, where the
-    answer may be rescued; while it is, `shown` is how many characters there are to go on from.
+    answer may be rescued; while it is, `shown` is what there is to go on from. `rounds` is the tool
+    loop, where there is one.
     """
 
     def __init__(
@@ -168,13 +176,14 @@ class Streaming:
         chain: Chain,
         fields: Mapping[str, Raw],
         transcript: Transcript | None = None,
-        shown: int = 0,
+        shown: str = "",
     ) -> None:
         self._job = job
         self._chain = chain
         self._fields = fields
         self._transcript = transcript
         self._shown = shown
+        self.rounds: Rounds | None = None
         self.may_hedge = job.may_hedge
         self.may_repeat = job.may_repeat
         self.hedge_unused = job.hedge_unused
@@ -234,8 +243,10 @@ class Streaming:
             extension,
             self._transcript,
         )
+        if self.rounds is not None:
+            flow.calls = self.rounds.calls(self._shown)
         record.flow = flow
-        editor = None if job.guarded is None else job.guarded.editor(goes_on=self._shown > 0)
+        editor = None if job.guarded is None else job.guarded.editor(goes_on=bool(self._shown))
         editors = [one for one in (healer, editor) if one is not None]  # rules see what is left
         if editors:
             flow.edited = Edited(editors)

@@ -18,7 +18,7 @@ from kproxy.guard.moderation import question, verdict
 from kproxy.guard.rules import Ruleset
 from kproxy.schema.chat import ChatCall
 
-__all__ = ["SMALL", "Guardrails", "Moderation", "guard_reply", "guard_request"]
+__all__ = ["SMALL", "Guardrails", "Moderation", "guard_added", "guard_reply", "guard_request"]
 
 SMALL = 8_192
 """Bytes of JSON that are edited at once: at worst some 10 ms. A thread, for what is longer,
@@ -66,6 +66,11 @@ async def guard_request(
             return call, guarded
         return dataclasses.replace(call, fields=call.fields | {"messages": edited}), guarded
     raise DeadlineExceeded
+
+
+async def guard_added(guardrails: Guardrails, guarded: Guarded, text: str) -> str:
+    """A text that a plugin brings, as a provider may see it. Raises Rejected 400."""
+    return await _run(guardrails, len(text), lambda: guarded.added(text))
 
 
 async def guard_reply(guardrails: Guardrails, guarded: Guarded, body: bytes) -> bytes:

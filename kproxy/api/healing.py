@@ -156,6 +156,6 @@ async def _ask(job: Job, first: Replied, wish: tuple[str | None, str], ask: Ask)
     job.held_too.append(held)
     job.is_decided = False  # who is asked now has overtaken nobody
     try:
-        return await ask(plan, asked_again(job.call.fields, *wish))
+        return await ask(plan, asked_again(job.asked, *wish))
     except (Rejected, Exhausted, DeadlineExceeded):
         return None

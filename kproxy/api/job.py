@@ -14,13 +14,14 @@ import trio
 from msgspec import Raw
 
 from kproxy.admission.quota import NOTHING, Amount, counted
-from kproxy.api.admit import Passed, limited_by
+from kproxy.api.admit import Passed, limited_by, reserve
 from kproxy.api.idempotency import Keep
+from kproxy.api.plugged import Plugged
 from kproxy.api.record import AttemptRecord, ending_of
 from kproxy.api.service import Held, Service
-from kproxy.downstream.exchange import Exchange
+from kproxy.downstream.exchange import Exchange, ExchangeState
 from kproxy.downstream.respond import Answer
-from kproxy.errors import Exhausted, FaultKind
+from kproxy.errors import DeadlineExceeded, Exhausted, FaultKind
 from kproxy.guard.guarded import Guarded
 from kproxy.guard.heal import Healed
 from kproxy.ledger.receipt import attempts_json
@@ -32,7 +33,14 @@ from kproxy.routing.chain import Chain
 from kproxy.routing.estimate import output_limit
 from kproxy.routing.explain import explain_json
 from kproxy.routing.plan import AttemptSpec, Plan
-from kproxy.schema.receipt import Decision, Execution, Fired, Join, Receipt
+from kproxy.schema.receipt import (
+    Decision,
+    Execution,
+    Fired,
+    Join,
+    PluginReport,
+    Receipt,
+)
 from kproxy.store.database import StoreError
 from kproxy.upstream.attempt import Attempt, Timing
 from kproxy.wire.events import Headers
@@ -50,7 +58,8 @@ CHARGED = frozenset({Ending.COMPLETE, Ending.SUPERSEDED, Ending.CANCELLED})
 class Admitted:
     """A request that may be dispatched. `prompt_tokens` is our estimate; `held` is what it may use,
     and the job's to end. `keep`: the caller may ask for the same answer again. `guarded`: the
-    operator's rules have edited it, and edit what answers it.
+    operator's rules have edited it, and edit what answers it. `plugged`: what plugins have done for
+    it, and their tools.
     """
 
     passed: Passed
@@ -58,6 +67,7 @@ class Admitted:
     held: Held
     keep: Keep | None = None
     guarded: Guarded | None = None
+    plugged: Plugged | None = None
 
 
 class Job:
@@ -69,23 +79,27 @@ class Job:
         self.service = service
         self.exchange = exchange
         self.call = admitted.passed.call
+        self.asked: Mapping[str, Raw] = self.call.fields  # the members of what is asked now
         self.guarded = admitted.guarded
+        self.plugged = admitted.plugged
         self.most_output = self.call.request.most_output
         self.prompt_tokens = admitted.prompt_tokens
         self.plan = plan
         self.deadline = exchange.arrived + plan.total
         self.receipt_id = "rcpt_" + exchange.id
         self.outcomes: list[AttemptOutcome] = []
+        self.begun = 0  # how many of them were before the round under way
         self.joins: tuple[Join, ...] = ()
         self.is_decided = False  # what is cancelled now was superseded
         self.running: dict[AttemptRecord, int | None] = {}  # what each is estimated to cost
         self.passed = admitted.passed
-        self.held_too: list[Held] = []  # for attempts beyond the plan, see healing.py
+        self.held_too: list[Held] = []  # for attempts beyond the plan: healing.py, rounds.py
         self.healed: Healed | None = None  # what became of the answer's JSON
         self._answered: AttemptOutcome | None = None  # where it was not the last attempt
         self._admitted = admitted
         self.adopted: AttemptRecord | None = None  # whose words the caller is being shown
         self._parts: list[AttemptOutcome] = []  # that the caller was shown words of
+        self._is_late = False  # our clock ended the answer between two of its rounds
         self._concluded = False
         self._kept: Receipt | None = None  # the receipt that was kept with the whole answer
         self._planned = trio.current_time()
@@ -106,6 +120,8 @@ class Job:
         if error is None:
             self.conclude(Ending.COMPLETE)
             return
+        started = self.exchange.state is ExchangeState.STARTED
+        self._is_late = started and isinstance(error, DeadlineExceeded)
         if isinstance(error, Exhausted):
             error.retry_after = self._someone_again()
         try:
@@ -166,6 +182,30 @@ class Job:
         """A race is over: the others that are cancelled from now on have lost it."""
         self.is_decided = True
         self.adopted = winner
+
+    def hold_more(self, prompt_tokens: int, plan: Plan) -> Plan:
+        """Reserve for one more round with that prompt; the plan without the attempts that do not
+        fit. Raises Rejected 429, 503."""
+        held, plan = reserve(self.service, self._admitted.passed, prompt_tokens, plan)
+        self.held_too.append(held)
+        self.prompt_tokens = prompt_tokens
+        return plan
+
+    def charge(self, plugin: str, started: float, cost: int | None) -> None:
+        """A plugin's service has done something that has a price (nano-dollars; None: unknown).
+        One attempt at least has ended."""
+        arrived = self.exchange.arrived
+        outcome = AttemptOutcome(
+            model=plugin,
+            provider=plugin,
+            started=started - arrived,
+            first_token=None,
+            ended=trio.current_time() - arrived,
+            ending=Ending.COMPLETE,
+            usage=Usage(),
+            cost=cost,
+        )
+        self.outcomes.insert(-1, outcome)  # the last one stays who answers
 
     # --- the end
 
@@ -228,7 +268,9 @@ class Job:
         """
         last = self._parts[-1] if self._parts else None
         has_words = last is not None and (
-            last.fault == FaultKind.TOTAL_TIMEOUT.value or last.ending is Ending.REJECTED
+            self._is_late
+            or last.fault == FaultKind.TOTAL_TIMEOUT.value
+            or last.ending is Ending.REJECTED
         )
         if status is Ending.ERROR or (status in (Ending.REJECTED, Ending.FAULT) and not has_words):
             return NOTHING
@@ -264,6 +306,7 @@ class Job:
             healed=healed.healed,
             healing=healed.done,
             unhealed=healed.why,
+            plugins=self._reports,
         )
 
     def extension(self, settlement: Settlement) -> bytes:
@@ -302,6 +345,10 @@ class Job:
     @property
     def _fired(self) -> tuple[Fired, ...]:
         return () if self.guarded is None else self.guarded.fired
+
+    @property
+    def _reports(self) -> tuple[PluginReport, ...]:
+        return () if self.plugged is None else tuple(self.plugged.reports)
 
     def _cost(self) -> int | None:
         return total_cost(outcome.cost for outcome in self.outcomes)
@@ -346,6 +393,7 @@ class Job:
             ),
             policy_version=plan.policy_version,
             guardrails=self._fired,
+            plugins=self._reports,
         )
 
     def _server_timing(self, attempt: Attempt | None) -> bytes:

@@ -16,6 +16,7 @@ from kproxy.admission.tiers import Tier
 from kproxy.api.apart import Apart
 from kproxy.api.guardrails import Guardrails
 from kproxy.api.idempotency import Once
+from kproxy.api.plugged import Plugins
 from kproxy.catalog.load import Catalog, Price
 from kproxy.downstream.exchange import Exchange
 from kproxy.routing.appraise import Appraisal
@@ -125,6 +126,7 @@ class Service:
     once: Once
     guardrails: Guardrails | None = None  # None: nobody looks at what is said
     apart: Apart = field(default_factory=Apart)
+    plugins: Plugins = field(default_factory=Plugins)
 
     def identify(self, exchange: Exchange) -> Caller:
         """Who is calling. Raises Rejected 401; without keys 403 for a foreign web page."""

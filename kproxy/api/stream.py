@@ -7,23 +7,32 @@ A broken stream is told by one error event and a connection that ends without th
 `[DONE]` and the terminator exist only behind a finish reason. Where the request asked for rescue,
 another attempt first tries to go on from the text that was shown (contract section 6); who joins
 is named in the last chunk, and where nobody can, in the error event.
+
+Where plugins bring tools, an answer may take several rounds (`rounds.py`): the caller sees one
+stream, whose chunks have one name, and whose end is the last round's.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import msgspec
 import trio
+from msgspec import Raw
 
 from kproxy.api.commit import STREAM_HEADERS, Committed, Streaming
 from kproxy.api.job import Job
-from kproxy.dialect.flow import FlowState, splice
+from kproxy.api.rounds import Next, Rounds, rounds_of
+from kproxy.dialect.calls import BETWEEN, LENGTH, Calls, chunk_of, usage_of
+from kproxy.dialect.flow import DONE, FlowState, splice
+from kproxy.dialect.rounds import usage_json
 from kproxy.dialect.transcript import Transcript, continued
 from kproxy.downstream.exchange import ExchangeState
 from kproxy.downstream.respond import error_event
 from kproxy.errors import BrokenStream, DeadlineExceeded, Exhausted, Fault, Rejected
 from kproxy.routing.chain import Chain
+from kproxy.routing.plan import Plan
 from kproxy.routing.rescue import rescue_plan
 from kproxy.schema.receipt import Join
 from kproxy.transport.duplex import Broken, Expired
@@ -32,21 +41,88 @@ from kproxy.upstream.race import carry_out
 __all__ = ["answer_stream"]
 
 
+class _Asked(NamedTuple):
+    """What is asked of providers now: the members of a request, what of its answer is remembered,
+    and the tool loop that it is a round of."""
+
+    fields: Mapping[str, Raw]
+    transcript: Transcript | None
+    rounds: Rounds | None
+
+
 async def answer_stream(job: Job) -> None:
     """Carry out the plan and relay the answer. Raises what the caller is to be told."""
-    chain = Chain(job.plan, job.chance)
-    transcript = Transcript() if job.plan.rescue else None
-    with _pulse(job):
-        won = await carry_out(
-            chain, job.deadline, Streaming(job, chain, job.call.fields, transcript)
-        )
-    while (fault := await _relay(job, won)) is not None:
-        rescued = None if transcript is None else await _rescue(job, won, fault, transcript)
-        if rescued is None:
-            await _break(job, fault)
-        else:
-            won = rescued
+    rounds = rounds_of(job)
+    asked = _Asked(job.call.fields, Transcript() if job.plan.rescue or rounds else None, rounds)
+    won = await _begin(job, job.plan, asked)
+    while True:
+        fault = await _relay(job, won)
+        if fault is not None:
+            rescued = await _rescue(job, won, fault, asked)
+            if rescued is None:
+                await _break(job, fault)
+            else:
+                won = rescued
+            continue
+        calls = won.flow.calls
+        if rounds is None or calls is None or not calls.goes_on:
+            break
+        following = await _carry_on(job, rounds, calls, won.withheld())
+        if following is None:
+            break
+        asked = _Asked(following.fields, Transcript.behind(calls.frame, job.shown), rounds)
+        won = await _begin(job, following.plan, asked)
     job.exchange.complete()
+
+
+async def _begin(job: Job, plan: Plan, asked: _Asked, shown: str = "") -> Committed:
+    """An attempt past its commit point, that goes on from `shown`. Raises what `carry_out` does."""
+    chain = Chain(plan, job.chance)
+    runner = Streaming(job, chain, asked.fields, asked.transcript, shown)
+    runner.rounds = asked.rounds
+    with _pulse(job):
+        return await carry_out(chain, job.deadline, runner)
+
+
+async def _carry_on(job: Job, rounds: Rounds, calls: Calls, due: str) -> Next | None:
+    """Carry out what a round has called; the next round, or None where a limit ends the answer
+    here. `due` is what the caller has not been shown of the round's words.
+
+    Raises DeadlineExceeded, Rejected (by a rule), Broken, Expired.
+    """
+    said, begun = calls.said, bool(rounds.texts or calls.said.text)
+    with _pulse(job):
+        ran = await rounds.run(said, said.text)
+    words = due + (BETWEEN + ran.shown if begun and ran.shown else ran.shown)
+    events = b""
+    if words or ran.images:
+        events = _event(chunk_of(calls.frame, words, images=ran.images))
+    following = rounds.next(said, ran.results)
+    if following is not None:
+        await _send(job, job.exchange.frame(events))
+        return following
+    last = chunk_of(calls.frame, finish=LENGTH)
+    settlement = job.settle()
+    if job.call.request.include_usage:
+        events += _event(last)
+        last = usage_of(calls.frame, usage_json(job.shown))
+    events += _event(splice(last, job.extension(settlement))) + DONE
+    if job.service.journal.strict:
+        await job.service.journal.durable()
+    await _send(job, job.exchange.frame(events) + job.exchange.ending)
+    return None
+
+
+def _event(data: bytes) -> bytes:
+    return b"data: %b\n\n" % data
+
+
+async def _send(job: Job, data: bytes) -> None:
+    """Bytes of ours between two rounds, behind those that are due. Raises Broken, Expired."""
+    exchange = job.exchange
+    exchange.link.deadline = job.deadline
+    await exchange.link.send_all(exchange.due() + data)
+    exchange.link.deadline = math.inf
 
 
 @contextmanager
@@ -91,6 +167,8 @@ async def _relay(job: Job, won: Committed) -> Fault | None:
             if won.flow.unsent:
                 await link.send_all(exchange.frame(won.flow.unsent))
             raise refusal
+        if won.flow.goes_on:
+            won.record.complete(won.flow.usage, won.flow.text)
         if rest:
             if journal.strict:
                 await journal.durable()
@@ -139,25 +217,23 @@ async def _pump(job: Job, won: Committed) -> bytes:
     return won.relay.rest
 
 
-async def _rescue(
-    job: Job, broken: Committed, fault: Fault, transcript: Transcript
-) -> Committed | None:
+async def _rescue(job: Job, broken: Committed, fault: Fault, asked: _Asked) -> Committed | None:
     """An attempt that goes on from what was shown, past its commit point; None: nobody can."""
-    spec, text = broken.record.spec, transcript.text()
-    tried = {f"{one.provider}/{one.model}" for one in job.outcomes}
-    plan = rescue_plan(job.plan, spec, fault, tried, len(job.outcomes))
+    transcript = asked.transcript
+    if transcript is None or not job.plan.rescue:
+        return None
+    spec, text, outcomes = broken.record.spec, transcript.text(), job.outcomes[job.begun :]
+    tried = {f"{one.provider}/{one.model}" for one in outcomes}
+    plan = rescue_plan(job.plan, spec, fault, tried, len(outcomes))
     if text is None or plan is None or broken.flow.state is not FlowState.OPEN:
         return None
-    fields = continued(job.call.fields, text, transcript.tokens)
+    fields = continued(asked.fields, text, transcript.tokens)
     if fields is None:
         return None
     transcript.join(text, job.shown)
     job.is_decided = False  # a race for the part that broke: nobody has overtaken who goes on
-    chain = Chain(plan, job.chance)
-    runner = Streaming(job, chain, fields, transcript, shown=len(text))
     try:
-        with _pulse(job):
-            won = await carry_out(chain, job.deadline, runner)
+        won = await _begin(job, plan, asked._replace(fields=fields), shown=text)
     except (Exhausted, DeadlineExceeded):
         return None
     model = won.record.spec.model

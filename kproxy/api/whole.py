@@ -1,4 +1,7 @@
-"""An answer without a stream: nothing is committed until the provider's whole body is believed."""
+"""An answer without a stream: nothing is committed until the provider's whole body is believed.
+
+Where plugins bring tools, an answer that only calls these is a round, and the next one follows.
+"""
 
 from collections.abc import Mapping
 from functools import partial
@@ -8,7 +11,9 @@ from msgspec import Raw
 from kproxy.api.guardrails import guard_reply
 from kproxy.api.healing import Replied, healed_answer
 from kproxy.api.job import Job
+from kproxy.api.rounds import Rounds, rounds_of
 from kproxy.dialect.flow import splice, untag
+from kproxy.dialect.rounds import Whole, read_round, whole_answer
 from kproxy.downstream.respond import JSON_TYPE, Answer
 from kproxy.outcome import Ending
 from kproxy.routing.chain import Chain
@@ -19,7 +24,8 @@ __all__ = ["Replied", "Replying", "answer_whole", "completed", "deliver"]
 
 
 class Replying:
-    """Makes the attempts of one chain, see `upstream.race.Runner`."""
+    """Makes the attempts of one chain, see `upstream.race.Runner`. `fields` are the members of the
+    request, where they are not the job's."""
 
     def __init__(self, job: Job, chain: Chain, fields: Mapping[str, Raw] | None = None) -> None:
         self._job = job
@@ -50,26 +56,54 @@ class Replying:
 
 async def _ask(job: Job, plan: Plan, fields: Mapping[str, Raw]) -> Replied:
     """One more answer, by a plan of its own. Raises as `carry_out`."""
-    chain = Chain(plan, job.chance)
+    job.asked, chain = fields, Chain(plan, job.chance)
     return await carry_out(chain, job.deadline, Replying(job, chain, fields))
 
 
 async def answer_whole(job: Job) -> None:
     """Carry out the plan and send one JSON answer. Raises what the caller is to be told."""
-    chain = Chain(job.plan, job.chance)
-    won = await carry_out(chain, job.deadline, Replying(job, chain))
+    rounds, body = rounds_of(job), None
+    won = await _ask(job, job.plan, job.call.fields)
     job.adopted = won.record
-    forms = job.passed.forms
-    if forms is None:
+    if rounds is not None:
+        won, body = await _rounds(job, rounds, won)
+    stopped = body is not None
+    if body is None and job.passed.forms is None:
         body = await completed(job, won)
-    else:
-        won = await healed_answer(job, forms, won, partial(_ask, job))
+    elif body is None:
+        won = await healed_answer(job, job.passed.forms, won, partial(_ask, job))
         body = await _seen(job, won)
-    record = won.record
+    if rounds is not None:
+        body = _joined(job, rounds, body, stopped=stopped)
     settlement = job.settlement()
     body = splice(body, job.extension(settlement))
-    headers = [JSON_TYPE, *job.fields(record.attempt), *job.money_fields(settlement)]
+    headers = [JSON_TYPE, *job.fields(won.record.attempt), *job.money_fields(settlement)]
     await deliver(job, Answer(200, headers, body))
+
+
+async def _rounds(job: Job, rounds: Rounds, won: Replied) -> tuple[Replied, bytes | None]:
+    """Round after round until one may be the answer. Where a limit ends the loop behind a round,
+    what the caller may see of that is there, too."""
+    while True:
+        # What goes back to the model is what it said; the caller may see less, or the originals.
+        said = read_round(won.body, rounds.names)
+        if not said.goes_on or rounds.is_last:
+            return won, None
+        body = await completed(job, won)
+        ran = await rounds.run(said.said, read_round(body, rounds.names).said.text)
+        following = rounds.next(said.said, ran.results)
+        if following is None:
+            return won, body
+        won = await _ask(job, *following)
+        job.adopted = won.record
+
+
+def _joined(job: Job, rounds: Rounds, body: bytes, *, stopped: bool) -> bytes:
+    """The last round's answer with what the rounds before have said; `stopped`: it is among them."""
+    last = read_round(body, rounds.names)
+    texts = rounds.texts if stopped else [*rounds.texts, last.said.text]
+    usage = job.shown if rounds.made > 1 else None
+    return whole_answer(body, last, Whole(texts, rounds.images, usage))
 
 
 async def completed(job: Job, won: Replied) -> bytes:

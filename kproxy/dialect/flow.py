@@ -40,6 +40,7 @@ from typing import NamedTuple
 import msgspec
 
 from kproxy.dialect.base import ChunkFacts, Dialect, Events
+from kproxy.dialect.calls import Calls
 from kproxy.dialect.editor import Edited
 from kproxy.dialect.transcript import Transcript
 from kproxy.errors import Fault, FaultKind, Rejected
@@ -76,13 +77,15 @@ class Flow:
     `extension` makes the `x_kairosroute` object from the usage, once, when it is known.
     `transcript` remembers what was shown, where a broken stream may be continued by another one; of
     that other one it makes the events fit what was shown. This answer's part is its own until it is
-    adopted. `edited` may be set before the first byte.
+    adopted. `edited` and `calls` may be set before the first byte. `calls` takes calls of our own
+    tools out, and says whether the answer goes on in another round; then no end is passed on, and
+    no extension is made.
     """
 
     __slots__ = (
         "_choices", "_dialect", "_extension", "_finished", "_gathered", "_held", "_part",
-        "_placed", "_reader", "_stash", "_transcript", "_wants_usage", "adopted", "committed",
-        "cut_short", "edited",
+        "_placed", "_reader", "_stash", "_transcript", "_wants_usage", "adopted", "calls",
+        "committed", "cut_short", "edited",
         "state", "text", "unsent", "usage",
     )  # fmt: skip
 
@@ -107,6 +110,7 @@ class Flow:
         self._placed = False  # x_kairosroute has left
         self._stash: list[Event] = []  # events that wait for the adoption
         self.edited: Edited | None = None  # changes the text on its way, where somebody is to
+        self.calls: Calls | None = None
         self.adopted = False
         self.cut_short = False  # something wrong came behind a whole answer
         self.committed = False
@@ -144,6 +148,11 @@ class Flow:
         return out + self.finish()
 
     @property
+    def goes_on(self) -> bool:
+        """Whether this answer is only a round: it has ended, and another one follows."""
+        return self.calls is not None and self.calls.goes_on
+
+    @property
     def waits(self) -> bool:
         """Whether only the adoption is missing: what comes next would place the extension."""
         return not self.adopted and (bool(self._stash) or self.state is FlowState.FINISHED)
@@ -179,7 +188,7 @@ class Flow:
     def finish(self) -> bytes:
         """Behind the finish reasons: nothing more is read, and this is still due to the caller."""
         self.state = FlowState.DONE
-        return self._release() + DONE
+        return b"" if self.goes_on else self._release() + DONE
 
     def _events(self, events: list[Event]) -> bytes:
         parts: list[bytes] = []
@@ -217,6 +226,8 @@ class Flow:
         self.text += facts.text
         if self._part is not None:
             event = self._part.take(event)
+        if self.calls is not None:
+            event = self.calls.take(event)
         if self.edited is not None:
             event = self.edited.take(event)
         if self._held is None and self.committed and facts.plain:
@@ -228,6 +239,8 @@ class Flow:
         self._finished.update(facts.finished)
         if len(self._finished) >= self._choices:
             self.state = FlowState.FINISHED
+        if self.goes_on:
+            return event.raw if self.committed else self._gather(event.raw, facts)
         held, finished = self._held, self.state is FlowState.FINISHED
         told = facts.empty and facts.usage is not None and finished
         if facts.empty and not self._wants_usage:
@@ -261,8 +274,7 @@ class Flow:
     def _done(self) -> bytes:
         if self._held is None and self.state is FlowState.OPEN:
             raise Fault(FaultKind.NO_CONTENT, "the stream ended without a finish reason")
-        self.state = FlowState.DONE
-        return self._release() + DONE
+        return self.finish()
 
     def _release(self) -> bytes:
         """The held chunk, which is the last one."""

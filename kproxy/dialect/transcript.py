@@ -39,6 +39,7 @@ __all__ = ["MAX_TEXT", "Part", "Transcript", "continued"]
 MAX_TEXT = 262_144
 """Bytes of text, as JSON has it, that are kept; a longer answer is not continued."""
 
+_NAMES = ("id", "created")  # of one stream, in each of its chunks
 _MOST = 2**53  # as far as every reader of JSON counts
 _QUOTES = 2
 _NOTHING = Raw(b"")
@@ -168,6 +169,13 @@ class Transcript:
     def __init__(self) -> None:
         self._parts: list[Part] = []
         self._seam: _Seam | None = None
+
+    @classmethod
+    def behind(cls, names: Members, earlier: Usage) -> "Transcript":
+        """Of another answer in the same stream, behind one whose chunks have these names."""
+        behind = cls()
+        behind._seam = _Seam({name: names[name] for name in _NAMES if name in names}, "", earlier)
+        return behind
 
     def __repr__(self) -> str:
         return f"<Transcript {len(self._parts)} parts>"

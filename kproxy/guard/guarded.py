@@ -56,6 +56,15 @@ class Guarded:
         except Blocked as blocked:
             raise refuse_blocked(blocked, "content", "messages") from None
 
+    def added(self, text: str) -> str:
+        """A text that is added to the messages, behind `messages`. Raises Rejected 400."""
+        if self._asked is None:
+            return text
+        try:
+            return rewrite(self._asked, text, self._replace, self._counts)
+        except Blocked as blocked:
+            raise refuse_blocked(blocked, "content", "plugins") from None
+
     def reply(self, body: bytes) -> bytes:
         """A whole answer as the caller may see it. Raises Rejected 400."""
         if self._answered is None and not self._placeholders.originals:

@@ -4,6 +4,7 @@
 2. The tier is checked before any work (contract section 9).
 """
 
+from collections.abc import Container
 from types import MappingProxyType
 
 from kproxy.errors import Rejected, rejected_field
@@ -24,18 +25,26 @@ PLUGIN_TIERS = MappingProxyType(
 )
 """Plugin ids and the tier that each one needs (contract section 9)."""
 
+BRING_TOOLS = frozenset({"code-exec", "image-gen"})
+"""Plugins that the model calls."""
+
+SENDS_AWAY = frozenset({"web-search", "gutenberg", "image-gen"})
+"""Plugins that send text of the request to somebody who is no provider of the answer."""
+
 _SHOWN = 100  # characters of a caller's own text in a message
 
 
-def validate(request: ChatRequest, *, paid: bool) -> None:
+def validate(request: ChatRequest, *, paid: bool, offered: Container[str] = frozenset()) -> None:
     """Pass, or raise `Rejected`: 400 with the field in `param`, or 403 `PLUGIN_REQUIRES_PAID`.
 
-    `paid` says whether the caller's tier includes the paid plugins.
+    `paid` says whether the caller's tier includes the paid plugins; `offered` are the plugins that
+    the operator has configured.
     """
     if isinstance(request, CompareRequest):
         _check_comparison(request)
     _check_precision(request)
-    _check_plugins(request, paid=paid)
+    if request.plugins:
+        _check_plugins(request, paid, offered)
 
 
 def _check_comparison(request: CompareRequest) -> None:
@@ -47,6 +56,9 @@ def _check_comparison(request: CompareRequest) -> None:
     if request.extension.strategy in ("hedge", "race"):
         param = "x_kairosroute.strategy"
         raise rejected_field(param, f"A comparison asks every model at once: leave out '{param}'.")
+    for plugin in request.plugins or ():
+        if plugin in BRING_TOOLS:
+            raise rejected_field("plugins", f"The plugin '{plugin}' does not go with a comparison.")
 
 
 def _check_precision(request: ChatRequest) -> None:
@@ -59,7 +71,7 @@ def _check_precision(request: ChatRequest) -> None:
     )
 
 
-def _check_plugins(request: ChatRequest, *, paid: bool) -> None:
+def _check_plugins(request: ChatRequest, paid: bool, offered: Container[str]) -> None:
     plugins = tuple(dict.fromkeys(request.plugins or ()))  # duplicates collapse
     for plugin in plugins:
         if plugin not in PLUGIN_TIERS:
@@ -69,5 +81,9 @@ def _check_plugins(request: ChatRequest, *, paid: bool) -> None:
             message = f"The plugin '{plugin}' requires a paid account."
             raise Rejected(403, "PLUGIN_REQUIRES_PAID", message, param="plugins")
     for plugin in plugins:
-        message = f"The plugin '{plugin}' is not available in this version."
-        raise Rejected(400, "plugin_not_available", message, param="plugins")
+        if plugin not in offered:
+            message = f"The plugin '{plugin}' is not configured here."
+            raise Rejected(400, "plugin_not_available", message, param="plugins")
+        if request.zdr and plugin in SENDS_AWAY:
+            message = f"The plugin '{plugin}' sends text to others: it does not go with 'zdr'."
+            raise rejected_field("plugins", message)

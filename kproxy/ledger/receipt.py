@@ -67,6 +67,8 @@ def _receipt(receipt: Receipt) -> Members:
         members["joins"] = joins
     if receipt.guardrails:
         members["guardrails"] = receipt.guardrails
+    if receipt.plugins:
+        members["plugins"] = receipt.plugins
     return members
 
 

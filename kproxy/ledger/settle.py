@@ -12,7 +12,7 @@ import msgspec
 from kproxy.catalog.load import Price
 from kproxy.money import PER_MILLION, format_usd, round_half_up
 from kproxy.outcome import Usage
-from kproxy.schema.receipt import Fired, Join
+from kproxy.schema.receipt import Fired, Join, PluginReport
 
 __all__ = [
     "Settlement",
@@ -109,6 +109,7 @@ class Settlement(msgspec.Struct, frozen=True):
     healed: bool | None = None  # None: nothing was to be healed
     healing: tuple[str, ...] = ()  # what was done for it
     unhealed: str | None = None  # what stood against it
+    plugins: tuple[PluginReport, ...] = ()
 
     @property
     def cost_usd(self) -> str | None:
@@ -145,6 +146,8 @@ def extension_json(settlement: Settlement, explain: bytes | None = None) -> byte
         members.append((b"healing", _quote(settlement.healing)))
     if settlement.unhealed is not None:
         members.append((b"unhealed", _quote(settlement.unhealed)))
+    if settlement.plugins:
+        members.append((b"plugins", _quote(settlement.plugins)))
     if settlement.estimated:
         members.append((b"estimated", b"true"))
     if explain is not None:

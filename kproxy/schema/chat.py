@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Raw
+from msgspec.structs import replace
 
 from kproxy.errors import rejected_field
 from kproxy.schema.body import decode_fields, decode_typed
@@ -21,6 +22,7 @@ from kproxy.schema.jsonlimits import JsonLimits
 
 __all__ = [
     "PRECISION_RANK",
+    "PROMPT",
     "ChatCall",
     "ChatRequest",
     "Extension",
@@ -38,9 +40,14 @@ __all__ = [
 
 _MODEL_LENGTH = 256  # longest known upstream names are under 100
 
+_USER_LENGTH = 256  # OpenAI's identifiers of users are hashes of 64
+
 # The contract bounds neither; a count must stay an SQLite integer, a deadline a usable time.
 _MOST_TOKENS = 2**31 - 1
 _LONGEST_MS = 86_400_000.0
+
+PROMPT = ("messages", "tools", "functions", "response_format")
+"""The members of a request that the model reads."""
 
 Precision = Literal["fp32", "fp16", "bf16", "fp8", "int8", "int4"]
 PRECISION_RANK = MappingProxyType({"int4": 0, "int8": 1, "fp8": 2, "bf16": 3, "fp16": 3, "fp32": 4})
@@ -189,6 +196,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
 
 
 _NO_EXTENSION = Extension()
+_NULL = Raw(b"null")
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,14 +209,39 @@ class ChatCall:
     @property
     def prompt(self) -> bytes:
         """The JSON of messages, tools and the answer's schema: what the model will read."""
-        return b"".join(
-            bytes(self.fields[name])
-            for name in ("messages", "tools", "functions", "response_format")
-            if name in self.fields
-        )
+        return b"".join(bytes(self.fields[name]) for name in PROMPT if name in self.fields)
+
+    @property
+    def user(self) -> str:
+        """The caller's own name for who it asks for; empty where it gives none. Raises `Rejected`.
+
+        It is looked at only where it means something to us, else it is the provider's to judge.
+        """
+        raw = bytes(self.fields.get("user", _NULL))
+        if raw == b"null":
+            return ""
+        user = msgspec.json.decode(raw) if raw.startswith(b'"') else None
+        if user is None or len(user) > _USER_LENGTH:
+            raise rejected_field(
+                "user", f"Invalid 'user': expected a string of at most {_USER_LENGTH} characters."
+            )
+        return str(user)
+
+    def changed(self, messages: Raw | None = None, tools: Raw | None = None) -> "ChatCall":
+        """The same request with these members instead; they have the shape of what they replace."""
+        fields, request = dict(self.fields), self.request
+        if messages is not None:
+            fields["messages"] = messages
+            request = replace(request, messages=_decode_messages(messages))
+        if tools is not None:
+            fields["tools"] = tools
+            request = replace(request, tools=_decode_tools(tools))
+        return ChatCall(request, fields)
 
 
 _decode_request = msgspec.json.Decoder(ChatRequest).decode
+_decode_messages = msgspec.json.Decoder(list[Message]).decode
+_decode_tools = msgspec.json.Decoder(list[Tool]).decode
 
 
 def decode_chat(body: bytes, limits: JsonLimits) -> ChatCall:

@@ -8,7 +8,16 @@ import msgspec
 
 from kproxy.outcome import AttemptOutcome, Ending, Usage
 
-__all__ = ["Candidate", "Classification", "Decision", "Execution", "Fired", "Join", "Receipt"]
+__all__ = [
+    "Candidate",
+    "Classification",
+    "Decision",
+    "Execution",
+    "Fired",
+    "Join",
+    "PluginReport",
+    "Receipt",
+]
 
 
 class Classification(msgspec.Struct, frozen=True):
@@ -62,6 +71,23 @@ class Fired(msgspec.Struct, frozen=True):
     count: int
 
 
+class PluginReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of one plugin's work, without a word of its text (contract section 9).
+
+    `ms` is how long it worked, in milliseconds. `sources` are the pieces that it has brought,
+    `calls` how often the model has called it, `kept` what it has remembered. `error` is ours and
+    short.
+    """
+
+    id: str
+    ok: bool
+    ms: float
+    sources: int | None = None
+    calls: int | None = None
+    kept: int | None = None
+    error: str | None = None
+
+
 class Execution(msgspec.Struct, frozen=True):
     """What became of the request. `cost` is the sum over all attempts, None if one is unknown.
 
@@ -98,3 +124,4 @@ class Receipt(msgspec.Struct, frozen=True):
     execution: Execution
     policy_version: str
     guardrails: tuple[Fired, ...] = ()
+    plugins: tuple[PluginReport, ...] = ()

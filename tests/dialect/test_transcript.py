@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import Raw
 
 from kproxy.dialect.transcript import MAX_TEXT, Part, Transcript, continued
 from kproxy.errors import Fault, FaultKind
@@ -273,3 +274,13 @@ def test_limits_are_what_is_left(name: str, limit: int | None, left: int | None)
 def test_nobody_goes_on_where_the_limit_is_used_up(name: str, limit: int) -> None:
     fields = {"messages": msgspec.Raw(b"[]"), name: msgspec.Raw(b"%d" % limit)}
     assert continued(fields, "One", 4) is None
+
+
+def test_another_answer_in_the_same_stream_has_its_names_and_its_own_text() -> None:
+    names = {"id": Raw(b'"c1"'), "created": Raw(b"7"), "model": Raw(b'"m"')}
+    transcript = Transcript.behind(names, Usage(10, 5))
+    part = transcript.part()
+    found = fitted(part, said("Two"))
+    assert (found["id"], found["created"], found["model"]) == ("c1", 7, "m-1")
+    transcript.adopt(part)
+    assert transcript.text() == "Two"

@@ -21,6 +21,7 @@ from kproxy.admission.keys import Account, KeyRecord, Secret, digest
 from kproxy.admission.tiers import TIERS
 from kproxy.api.guardrails import Guardrails
 from kproxy.api.idempotency import Once
+from kproxy.api.plugged import Plugins
 from kproxy.api.routes import Router
 from kproxy.api.service import Service
 from kproxy.catalog.load import Catalog, Model, Price, Provider
@@ -93,6 +94,7 @@ class House:
     speaks: Mapping[str, Dialect] = field(default_factory=dict)  # by slug; else OpenAI's
 
     limits: Any = field(default_factory=NoLimits)
+    plugins: Plugins = field(default_factory=Plugins)
 
     def __post_init__(self) -> None:
         self.journal = Memory(self.receipts)
@@ -136,6 +138,7 @@ class House:
             receipts=self.shelf,
             once=self.once,
             guardrails=self.guardrails,
+            plugins=self.plugins,
         )
         self.router = Router(self.service)
 

@@ -68,6 +68,25 @@ def test_refused(fields: dict[str, object], paid: bool, expected: tuple[int, str
     assert (caught.value.status, caught.value.code, caught.value.param) == expected
 
 
+@pytest.mark.parametrize(
+    ("fields", "refused"),
+    [
+        ({"plugins": ["code-exec", "memory", "code-exec"]}, None),
+        ({"plugins": ["code-exec", "web-search"]}, "plugin_not_available"),
+        ({"plugins": ["code-exec", "memory"], "zdr": True}, None),
+        ({"plugins": ["image-gen"], "zdr": True}, "invalid_request_error"),
+    ],
+)
+def test_what_is_offered(fields: dict[str, object], refused: str | None) -> None:
+    offered = {"code-exec", "memory", "image-gen"}
+    if refused is None:
+        validate(request(**fields), paid=True, offered=offered)
+        return
+    with pytest.raises(Rejected) as caught:
+        validate(request(**fields), paid=True, offered=offered)
+    assert (caught.value.status, caught.value.code) == (400, refused)
+
+
 @pytest.mark.parametrize("least", PRECISION_RANK)
 @pytest.mark.parametrize("most", PRECISION_RANK)
 def test_precision_bounds(least: str, most: str) -> None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from kproxy.ledger.receipt import attempts_json, receipt_json, receipts_json
 from kproxy.outcome import Ending, Usage
-from kproxy.schema.receipt import Candidate, Join
+from kproxy.schema.receipt import Candidate, Join, PluginReport
 from tests.fakes.receipts import NOON, anything, attempt, charged, receipt
 
 USAGE = Usage(1000, 200, cached_tokens=50, reasoning_tokens=20, cache_write_tokens=7)
@@ -130,6 +130,15 @@ def test_joins_only_where_there_are_any():
     joined = receipt()
     joined = replace(joined, execution=replace(joined.execution, joins=(Join(120, "m", "good"),)))
     assert shown(joined)["joins"] == [{"at": 120, "model": "m", "provider": "good"}]
+
+
+def test_plugins_only_where_there_are_any():
+    assert "plugins" not in shown(receipt())
+    reports = (PluginReport("memory", ok=True, ms=1.5, sources=2), PluginReport("x", False, 0.0))
+    assert shown(replace(receipt(), plugins=reports))["plugins"] == [
+        {"id": "memory", "ok": True, "ms": 1.5, "sources": 2},
+        {"id": "x", "ok": False, "ms": 0.0},
+    ]
 
 
 def test_what_is_not_known_is_null():

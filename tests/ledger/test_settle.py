@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from kproxy.catalog.load import Price, Step, load_packaged
 from kproxy.ledger.settle import Settlement, cost, extension_json, savings
 from kproxy.outcome import Usage
+from kproxy.schema.receipt import PluginReport
 
 PACKAGED = load_packaged()
 GPT = PACKAGED.by_id("gpt-4.1")[0].price
@@ -116,6 +117,13 @@ def test_an_unknown_price_is_null() -> None:
     unknown = replace(DONE, cost=None, savings=0)
     assert json.loads(extension_json(unknown))["cost_usd"] is None
     assert unknown.cost_usd is None
+
+
+def test_plugins_are_told() -> None:
+    report = PluginReport("code-exec", ok=False, ms=2.0, calls=1, error="it failed")
+    assert json.loads(extension_json(replace(DONE, plugins=(report,))))["plugins"] == [
+        {"id": "code-exec", "ok": False, "ms": 2.0, "calls": 1, "error": "it failed"}
+    ]
 
 
 def test_estimated_and_explained() -> None:
