@@ -174,7 +174,7 @@ class Preparation:
 
         Raises DeadlineExceeded.
         """
-        self._call = call
+        self._call = call = call.changed(call.fields["messages"])  # typed, too
         self._asking = self._asking._replace(words=last_words(call.request.messages))
         await self._all(Finder)
         sections = [self._sections[name] for name in self._chosen if name in self._sections]

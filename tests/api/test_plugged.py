@@ -219,7 +219,7 @@ async def test_zdr_turns_off_what_keeps_words(
     work = Preparation(offered, call, asking_of(call, "acct_1"), 100)
     ready = await work.find(await work.read(), "n", None)
     assert len(finder.asked) == (not zdr)
-    assert (ready is call) is zdr
+    assert (ready == call) is zdr
     error = "off, because of 'zdr'" if zdr else None
     assert work.plugged().reports == [PluginReport("memory", not zdr, 0.0, sources, error=error)]
 
