@@ -8,6 +8,7 @@ import trio
 
 from kproxy.api.chat import compare_models, complete_chat
 from kproxy.api.keys import change_key, create_key, delete_key, list_keys
+from kproxy.api.memories import forget_memories, forget_memory, list_memories
 from kproxy.api.models import list_models, show_model
 from kproxy.api.operations import show_alive, show_metrics, show_ready
 from kproxy.api.performance import show_performance
@@ -38,6 +39,11 @@ ROUTES: Mapping[bytes, Mapping[bytes, Route]] = MappingProxyType(
         b"/v1/performance": {b"GET": Route(show_performance, "key")},
         b"/v1/receipts": {b"GET": Route(list_receipts, "key")},
         b"/v1/receipts/{id}": {b"GET": Route(show_receipt, "key")},
+        b"/v1/memories": {
+            b"GET": Route(list_memories, "key"),
+            b"DELETE": Route(forget_memories, "key"),
+        },
+        b"/v1/memories/{id}": {b"DELETE": Route(forget_memory, "key")},
         b"/api/auth": {b"GET": Route(list_keys, "key"), b"POST": Route(create_key, "key")},
         b"/api/auth/{id}": {
             b"DELETE": Route(delete_key, "key"),

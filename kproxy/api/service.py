@@ -28,6 +28,7 @@ from kproxy.schema.chat import ChatRequest
 from kproxy.schema.jsonlimits import JsonLimits
 from kproxy.schema.receipt import Receipt
 from kproxy.store.desk import KeyDesk
+from kproxy.store.memories import Memories
 from kproxy.store.receipts import Receipts
 from kproxy.telemetry.faultlog import FaultLog
 from kproxy.telemetry.metrics import Metrics
@@ -127,6 +128,7 @@ class Service:
     guardrails: Guardrails | None = None  # None: nobody looks at what is said
     apart: Apart = field(default_factory=Apart)
     plugins: Plugins = field(default_factory=Plugins)
+    memories: Memories | None = None  # opened where somebody asks
 
     def identify(self, exchange: Exchange) -> Caller:
         """Who is calling. Raises Rejected 401; without keys 403 for a foreign web page."""

@@ -25,6 +25,8 @@ def test_the_whole_surface() -> None:
         b"/api/auth/{id}": {b"DELETE", b"PATCH"},
         b"/v1/receipts": {b"GET"},
         b"/v1/receipts/{id}": {b"GET"},
+        b"/v1/memories": {b"GET", b"DELETE"},
+        b"/v1/memories/{id}": {b"DELETE"},
         b"/livez": {b"GET"},
         b"/readyz": {b"GET"},
         b"/healthz": {b"GET"},

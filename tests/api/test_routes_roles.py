@@ -9,8 +9,10 @@ from trio.testing import MockClock
 
 from kproxy.api.routes import ROUTES
 from kproxy.store.keystore import KeyStore, open_keystore
+from kproxy.store.memories import MemoriesParams
 from kproxy.store.receipts import open_receipts
 from tests.fakes.house import House, model
+from tests.fakes.remembered import Inline
 
 ROLES = {"public": 200, "key": 401}
 """What each role answers to whoever shows no good key."""
@@ -23,6 +25,9 @@ STRANGER = {
     ("GET", "/v1/performance"): 200,
     ("GET", "/v1/receipts"): 200,  # its own receipts
     ("GET", "/v1/receipts/{id}"): 404,
+    ("GET", "/v1/memories"): 200,  # its own, here none
+    ("DELETE", "/v1/memories"): 200,
+    ("DELETE", "/v1/memories/{id}"): 404,
     ("GET", "/api/auth"): 200,  # its own keys
     ("POST", "/api/auth"): 400,
     ("DELETE", "/api/auth/{id}"): 404,
@@ -57,8 +62,10 @@ def house(
     autojump_clock: MockClock, nursery: trio.Nursery, store: KeyStore, tmp_path: Path
 ) -> Iterator[House]:
     shelf = open_receipts(tmp_path)
-    yield House(nursery, models=[model("a/m")], store=store, shelf=shelf)
+    memories = Inline(tmp_path, MemoriesParams())
+    yield House(nursery, models=[model("a/m")], store=store, shelf=shelf, memories=memories)
     shelf.close()
+    memories.close()
 
 
 def bad_keys(store: KeyStore) -> dict[str, str]:

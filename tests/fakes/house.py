@@ -36,6 +36,7 @@ from kproxy.schema.jsonlimits import JsonLimits
 from kproxy.schema.receipt import Receipt
 from kproxy.store.desk import KeyDesk
 from kproxy.store.keystore import KeyStore
+from kproxy.store.memories import Memories
 from kproxy.store.receipts import Receipts
 from kproxy.telemetry.faultlog import FaultLog
 from kproxy.telemetry.metrics import Metrics
@@ -95,6 +96,7 @@ class House:
 
     limits: Any = field(default_factory=NoLimits)
     plugins: Plugins = field(default_factory=Plugins)
+    memories: Memories | None = None  # only a test of memory has some
 
     def __post_init__(self) -> None:
         self.journal = Memory(self.receipts)
@@ -139,6 +141,7 @@ class House:
             once=self.once,
             guardrails=self.guardrails,
             plugins=self.plugins,
+            memories=self.memories,
         )
         self.router = Router(self.service)
 
