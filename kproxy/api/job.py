@@ -191,22 +191,6 @@ class Job:
         self.prompt_tokens = prompt_tokens
         return plan
 
-    def charge(self, plugin: str, started: float, cost: int | None) -> None:
-        """A plugin's service has done something that has a price (nano-dollars; None: unknown).
-        One attempt at least has ended."""
-        arrived = self.exchange.arrived
-        outcome = AttemptOutcome(
-            model=plugin,
-            provider=plugin,
-            started=started - arrived,
-            first_token=None,
-            ended=trio.current_time() - arrived,
-            ending=Ending.COMPLETE,
-            usage=Usage(),
-            cost=cost,
-        )
-        self.outcomes.insert(-1, outcome)  # the last one stays who answers
-
     # --- the end
 
     def note(self, record: AttemptRecord, outcome: AttemptOutcome) -> None:

@@ -28,6 +28,7 @@ from kproxy.api.plugged import Plugged, Result, Tool, failure
 from kproxy.dialect.calls import BETWEEN, Call, Calls, Said
 from kproxy.dialect.rounds import next_fields
 from kproxy.errors import DeadlineExceeded, Rejected
+from kproxy.outcome import AttemptOutcome, Ending, Usage
 from kproxy.routing.budget import affordable
 from kproxy.routing.estimate import estimate_prompt_tokens
 from kproxy.routing.plan import Plan
@@ -155,7 +156,7 @@ class Rounds:
             result = Result(f"[error: {error}]")
         self._note(name, 1000 * (trio.current_time() - started), 1, error)
         if result.charged:
-            self._job.charge(name, started, tool.price)
+            self._charge(name, started, tool.price)
         return result
 
     async def _screened(self, text: str) -> str:
@@ -164,6 +165,21 @@ class Rounds:
         if job.guarded is None or job.service.guardrails is None:
             return text
         return await guard_added(job.service.guardrails, job.guarded, text)
+
+    def _charge(self, name: str, started: float, price: int | None) -> None:
+        """A line of the receipt, before that of the attempt whose call it was."""
+        arrived = self._job.exchange.arrived
+        line = AttemptOutcome(
+            model=name,
+            provider=name,
+            started=started - arrived,
+            first_token=None,
+            ended=trio.current_time() - arrived,
+            ending=Ending.COMPLETE,
+            usage=Usage(),
+            cost=price,
+        )
+        self._job.outcomes.insert(-1, line)
 
     def _refused(self, tool: Tool, number: int) -> str | None:
         if number >= AT_ONCE:

@@ -67,12 +67,12 @@ async def answer_whole(job: Job) -> None:
     job.adopted = won.record
     if rounds is not None:
         won, body = await _rounds(job, rounds, won)
-    stopped = body is not None
-    if body is None and job.passed.forms is None:
-        body = await completed(job, won)
-    elif body is None:
-        won = await healed_answer(job, job.passed.forms, won, partial(_ask, job))
+    stopped, forms = body is not None, job.passed.forms
+    if body is None and forms is not None:
+        won = await healed_answer(job, forms, won, partial(_ask, job))
         body = await _seen(job, won)
+    elif body is None:
+        body = await completed(job, won)
     if rounds is not None:
         body = _joined(job, rounds, body, stopped=stopped)
     settlement = job.settlement()
@@ -99,7 +99,7 @@ async def _rounds(job: Job, rounds: Rounds, won: Replied) -> tuple[Replied, byte
 
 
 def _joined(job: Job, rounds: Rounds, body: bytes, *, stopped: bool) -> bytes:
-    """The last round's answer with what the rounds before have said; `stopped`: it is among them."""
+    """The last answer with what the rounds have said; `stopped`: it is one of these itself."""
     last = read_round(body, rounds.names)
     texts = rounds.texts if stopped else [*rounds.texts, last.said.text]
     usage = job.shown if rounds.made > 1 else None

@@ -228,7 +228,7 @@ class Flow:
             event = self._part.take(event)
         if self.calls is not None:
             event = self.calls.take(event)
-        if self.edited is not None:
+        if self.edited is not None and event.raw:
             event = self.edited.take(event)
         if self._held is None and self.committed and facts.plain:
             return event.raw

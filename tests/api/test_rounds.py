@@ -202,6 +202,35 @@ async def test_models_without_tools_are_left_out(
     assert ours_of(answer)["provider"] == "Dear"
 
 
+@both
+async def test_json_is_healed_and_has_no_words_beside_it(
+    autojump_clock: MockClock, nursery: trio.Nursery, stream: bool
+) -> None:
+    rounds = [said(stream, "Let me see.", tool_call()), said(stream, '```json\n{"a":3,}\n```')]
+    house = house_of(nursery, Adder(shown="x"), *rounds)
+    more: dict[str, Any] = {"response_format": {"type": "json_object"}}
+    if stream:
+        more["x_kairosroute"] = {"heal": "buffer"}
+    answer = await asked(house, stream=stream, **more)
+    assert json.loads(answer.text) == {"a": 3}
+    assert ours_of(answer)["healed"] is True
+
+
+async def test_json_that_cannot_be_healed_is_asked_for_again_in_its_round(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    scripts = {
+        "cheap": [[said(False, None, tool_call()), said(False, "No.")]],
+        "dear": [[said(False, '{"a":3}')]],
+    }
+    house = House(nursery, scripts=scripts, plugins=Adder().plugins())
+    answer = await asked(house, stream=False, response_format={"type": "json_object"})
+    assert json.loads(answer.text) == {"a": 3}
+    again = sent(house.providers["dear"].connections[0].requests[0])["messages"]
+    assert [one["role"] for one in again] == ["user", "assistant", "tool", "assistant", "user"]
+    assert house.at_rest()
+
+
 # --- what is shown, and what it costs
 
 
