@@ -11,7 +11,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -20,6 +20,7 @@ import trio
 from kproxy.admission.keys import KeyRecord, Secret
 from kproxy.api.guardrails import Guardrails, Moderation
 from kproxy.api.idempotency import Once
+from kproxy.api.plugged import Plugins
 from kproxy.api.routes import ADMIN_ROUTES, PUBLIC_ROUTES, ROUTES, Router
 from kproxy.api.service import Service
 from kproxy.catalog.load import Catalog, load_packaged
@@ -32,6 +33,7 @@ from kproxy.config.params import (
     hedge_budget,
     json_limits,
     listener_params,
+    memories_params,
     repeat_budget,
 )
 from kproxy.config.providers import spoken
@@ -39,6 +41,7 @@ from kproxy.dialect.choose import dialect_for
 from kproxy.dialect.openai import OpenAI
 from kproxy.downstream.date import DateField
 from kproxy.downstream.listener import Listener
+from kproxy.offering import open_plugins
 from kproxy.opening import Opened, open_all
 from kproxy.routing.appraise import Appraiser
 from kproxy.routing.budget import Budget
@@ -47,6 +50,7 @@ from kproxy.routing.live import Routes
 from kproxy.sim.serve import serve as serve_sim
 from kproxy.store.counters import Counters
 from kproxy.store.journal import Journal
+from kproxy.store.memories import Memories
 from kproxy.store.opening import StoreParams, Stores, open_stores
 from kproxy.telemetry.faultlog import FaultLog
 from kproxy.telemetry.lag import LoopLag
@@ -105,18 +109,21 @@ async def serve(config: Config, announce: Callable[[Started], None]) -> None:
             config.data_dir, config.seal_key, config.auth == "none", config.strict_ledger
         )
         stores = open_stores(stack, params, time.time())
+        memories = Memories(config.data_dir, memories_params(config))
+        stack.callback(memories.close)
         _more_descriptors()
-        await _run(config, stores, opened, announce)
+        await _run(config, stores, memories, opened, announce)
 
 
 async def _run(
     config: Config,
     stores: Stores,
+    memories: Memories,
     opened: Opened,
     announce: Callable[[Started], None],
 ) -> None:
     hub = Hub()
-    async with trio.open_nursery() as nursery:
+    async with trio.open_nursery() as nursery, open_plugins(config, hub, memories) as plugins:
         await nursery.start(hub.run)
         await nursery.start(stores.journal.run)
         endpoints = await _endpoints(config, hub, nursery)
@@ -125,6 +132,7 @@ async def _run(
         nursery.start_soon(lag.run)
         classifier = _classifier(config, hub)
         parts = Parts(catalog, endpoints, stores, hub, draining, lag, classifier)
+        parts = replace(parts, plugins=plugins, memories=memories)
         service = build_service(config, parts)
         params = listener_params(config, DateField(time.time))
         public = Router(service, PUBLIC_ROUTES if opened.admin else ROUTES)
@@ -206,6 +214,8 @@ class Parts:
     draining: trio.Event
     lag: LoopLag
     classifier: Endpoint | None = None
+    plugins: Plugins = field(default_factory=Plugins)
+    memories: Memories | None = None
 
 
 def build_service(config: Config, parts: Parts) -> Service:
@@ -242,6 +252,8 @@ def build_service(config: Config, parts: Parts) -> Service:
         receipts=stores.receipts,
         once=Once(stores.answers, time.time),
         guardrails=_guardrails(config, parts.classifier, faults),
+        plugins=parts.plugins,
+        memories=parts.memories,
     )
 
 

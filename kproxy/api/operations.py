@@ -1,5 +1,6 @@
 """What operators and their orchestrators ask: alive, ready, metrics. No key, no provider called."""
 
+import msgspec
 import trio
 
 from kproxy.api.service import Service
@@ -16,9 +17,14 @@ async def show_alive(service: Service, exchange: Exchange) -> None:
 
 
 async def show_ready(service: Service, exchange: Exchange) -> None:
-    """GET /readyz: new work is welcome; 503 as soon as draining starts."""
+    """GET /readyz: new work is welcome; 503 as soon as draining starts. Where code-exec has been
+    opened, which layers of its sandbox hold."""
     if service.ready():
-        await exchange.respond(Answer(200, [JSON_TYPE], b'{"status":"ready"}'))
+        body: dict[str, object] = {"status": "ready"}
+        layers = service.plugins.layers()
+        if layers:
+            body["sandbox"] = {layer.name: layer.holds for layer in layers}
+        await exchange.respond(Answer(200, [JSON_TYPE], msgspec.json.encode(body)))
     else:
         await exchange.respond(Answer(503, [JSON_TYPE], b'{"status":"draining"}'))
 

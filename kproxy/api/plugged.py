@@ -24,6 +24,7 @@ from msgspec.structs import replace
 from kproxy.dialect.context import Cited, Section, context, last_words, with_context
 from kproxy.dialect.rounds import offer
 from kproxy.errors import DeadlineExceeded, Rejected
+from kproxy.plugins.layers import Layer
 from kproxy.plugins.source import PluginFailed
 from kproxy.schema.chat import ChatCall
 from kproxy.schema.receipt import PluginReport
@@ -122,10 +123,12 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Plugins:
-    """What is configured, by id. `rounds`: calls of the provider in one tool loop."""
+    """What is configured, by id. `rounds`: requests to providers in one tool loop. `layers` are
+    those of code-exec's sandbox, as they were found."""
 
     offered: Mapping[str, Finder | Reader | Tool] = field(default_factory=dict)
     rounds: int = 5
+    layers: Callable[[], Sequence[Layer]] = tuple
 
 
 @dataclass(frozen=True, slots=True)

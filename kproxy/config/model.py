@@ -17,6 +17,7 @@ from kproxy.config.plugin_model import (
     CodeExecConfig,
     GutenbergConfig,
     ImageGenConfig,
+    MemoryConfig,
     PdfReaderConfig,
     WebSearchConfig,
 )
@@ -301,6 +302,10 @@ class PluginsConfig(
     image_gen: ImageGenConfig | None = None
     pdf_reader: PdfReaderConfig = PdfReaderConfig()
     code_exec: CodeExecConfig = CodeExecConfig()
+    memory: MemoryConfig = MemoryConfig()
+    # Requests to providers for one answer, where the model calls tools of ours; agents that do one
+    # thing need two or three.
+    rounds: Annotated[int, Meta(ge=2, le=50)] = 5
 
 
 class SimConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -17,6 +17,7 @@ from kproxy.routing.health import BreakerParams
 from kproxy.routing.live import HealthParams
 from kproxy.routing.plan import AttemptPolicy, RoutingPolicy, Timeouts
 from kproxy.schema.jsonlimits import JsonLimits
+from kproxy.store.memories import MemoriesParams
 from kproxy.transport.accept import AcceptLimits
 from kproxy.wire.limits import H1Limits
 
@@ -26,6 +27,7 @@ __all__ = [
     "hedge_budget",
     "json_limits",
     "listener_params",
+    "memories_params",
     "repeat_budget",
     "sandbox_params",
 ]
@@ -115,6 +117,12 @@ def listener_params(config: Config, date: DateSource) -> ListenerParams:
         ),
         stall=times.write,
     )
+
+
+def memories_params(config: Config) -> MemoriesParams:
+    """How much is remembered."""
+    memory = config.plugins.memory
+    return MemoriesParams(memory.most, memory.recalled, memory.seconds)
 
 
 def sandbox_params(config: Config) -> SandboxParams | None:

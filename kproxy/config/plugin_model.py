@@ -16,6 +16,7 @@ __all__ = [
     "CodeExecConfig",
     "GutenbergConfig",
     "ImageGenConfig",
+    "MemoryConfig",
     "PdfReaderConfig",
     "WebSearchConfig",
 ]
@@ -92,3 +93,13 @@ class CodeExecConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     children: Annotated[int, Meta(ge=1, le=64)] = 2  # processes at once, 40 MB each
     wasm: str | None = None  # a file: CPython for WASI
     sha256: str | None = None  # of that file
+
+
+class MemoryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[plugins.memory]`: what is remembered of users. It needs no service, so it is on."""
+
+    enabled: bool = True
+    most: Annotated[int, Meta(ge=1, le=100_000)] = 200  # sentences of one user; the oldest go first
+    recalled: Few = 8  # for one request
+    bytes: Annotated[int, Meta(ge=256, le=1 << 16)] = 4_096  # of these: a page of text
+    seconds: Seconds = 2.0  # a look-up takes milliseconds; behind a busy disk it is not waited for

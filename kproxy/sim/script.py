@@ -4,8 +4,9 @@ Pure and repeatable: the same seed and the same request give the same words at t
 whatever else the server is doing. The wires only render a script; the player only plays it.
 
 1. Text is a stretch of the tape (`tape.py`), JSON a value for the caller's schema (`shapes.py`), a
-   tool call the same for the tool's parameters. Tools given are called, two at once where the
-   caller allows it, unless the last message is already a tool's result.
+   tool call the same for the tool's parameters, but that `code` is what the user has fenced, where
+   they have. Tools given are called, two at once where the caller allows it, unless the last
+   message is already a tool's result.
 2. `max_tokens` ends any answer with finish reason "length", valid JSON or not, as providers do.
 3. An assistant's message at the end is continued: where it is a beginning of what this provider
    would have said, from the very character it stops at.
@@ -27,6 +28,7 @@ from kproxy.sim.tape import Tape, escape
 __all__ = ["Call", "Script", "Stage", "find", "point", "write"]
 
 _TOKEN = re.compile(r"\s*\S{1,8}|\s+")
+_FENCED = re.compile(r"```(?:python)?\n(.{1,10000}?)```", re.DOTALL)
 _CACHED_FROM = 1024  # prompt tokens from which providers serve part of a prompt from their cache
 _OBJECT = {
     "type": "object",
@@ -176,10 +178,14 @@ def _continued(
 def _calls(asked: Asked) -> tuple[Call, ...]:
     """One call for each tool, with arguments that satisfy its schema."""
     chance = Chance(asked.digest >> 8)
+    code = _FENCED.search(user_text(asked.messages))
     calls = []
     for number, tool in enumerate(asked.tools):
         schema = tool.schema if tool.schema else {"type": "object"}
-        _, escaped = _split(_json(instance(schema, chance)))
+        value = instance(schema, chance)
+        if code and isinstance(value, dict) and "code" in value:
+            value["code"] = code[1]
+        _, escaped = _split(_json(value))
         calls.append(Call(f"{asked.digest >> 16:028x}"[:22] + f"{number:02x}", tool.name, escaped))
     return tuple(calls)
 

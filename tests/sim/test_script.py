@@ -122,6 +122,20 @@ def arguments(call):
     return json.loads(json.loads(b'"%b"' % b"".join(call.escaped)))
 
 
+@pytest.mark.parametrize("fence", ["```python", "```"])
+def test_a_tool_that_takes_code_is_called_with_the_users(fence):
+    properties = {"code": {"type": "string"}, "n": {"type": "integer"}}
+    tool = {"name": "run", "schema": {"type": "object", "properties": properties}}
+    said = f"Run this:\n{fence}\nprint(1)\n```\nplease"
+    messages = [{"role": "user", "content": said}]
+    (call,) = script(tools=openai_tools(tool), messages=messages).calls
+    text = b"".join(call.escaped).decode()
+    arguments = json.loads(json.loads(f'"{text}"'))
+    assert arguments["code"] == "print(1)\n"
+    (other,) = script(tools=openai_tools(WEATHER), messages=messages).calls
+    assert b"print" not in b"".join(other.escaped)
+
+
 def test_two_tools_are_called_in_parallel():
     found = script(tools=openai_tools(WEATHER, CLOCK, WEATHER))
     assert [call.name for call in found.calls] == ["get_weather", "get_time"]

@@ -1,0 +1,88 @@
+"""The configured plugins in, what requests may ask for out, for as long as the process serves.
+
+What needs a service of somebody else's is there where the configuration names it; what needs a
+library, where that is installed. Nothing is loaded, fetched or started for a plugin before the
+first request for it, but for code-exec where the operator insists on it (`enabled = true`): then
+kproxy does not start unless its sandbox holds.
+"""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.util import find_spec
+
+import trio
+
+from kproxy.api.memories import memory_plugin
+from kproxy.api.plugged import Finder, Plugins, Reader, Tool
+from kproxy.api.workers import (
+    code_plugin,
+    gutenberg_plugin,
+    image_plugin,
+    pdf_plugin,
+    search_plugin,
+)
+from kproxy.config import Config
+from kproxy.config.params import sandbox_params
+from kproxy.config.plugins import plugin_params
+from kproxy.plugins.settings import SandboxParams
+from kproxy.store.memories import Memories
+from kproxy.transport.fetch import Fetcher, dialler_on_demand
+from kproxy.transport.hub import Hub
+
+__all__ = ["open_plugins"]
+
+OPENING = 30.0
+"""Seconds for the sandbox to be opened, behind the first code that comes."""
+
+Offered = dict[str, Finder | Reader | Tool]
+
+
+@asynccontextmanager
+async def open_plugins(config: Config, hub: Hub, memories: Memories) -> AsyncIterator[Plugins]:
+    """Everything that is offered. Raises SandboxRefused. No child is left behind."""
+    offered = _offered(config, hub, memories)
+    params, rounds = sandbox_params(config), config.plugins.rounds
+    if params is None:
+        yield Plugins(offered, rounds)
+        return
+    # Imported where it is switched on.
+    from kproxy.plugins.code_exec import CodeExec, tool
+    from kproxy.plugins.on_demand import OnDemand
+    from kproxy.plugins.sandbox import open_sandbox
+
+    sandbox = OnDemand(partial(open_sandbox, params))
+    code = CodeExec(sandbox, 2 * params.output_bytes)
+    offered["code-exec"] = code_plugin(
+        tool(params.tier, params.seconds), code.call, _longest(params), 2 * params.output_bytes
+    )
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sandbox.hold)
+        if config.plugins.code_exec.enabled:
+            await sandbox.ready()
+        yield Plugins(offered, rounds, lambda: sandbox.layers)
+        nursery.cancel_scope.cancel()
+
+
+def _longest(params: SandboxParams) -> float:
+    """Seconds that one call may take, with all that it may have to wait for."""
+    return params.seconds + params.wait + OPENING
+
+
+def _offered(config: Config, hub: Hub, memories: Memories) -> Offered:
+    """All but code-exec."""
+    params = plugin_params(config.plugins, config.data_dir)
+    fetcher, offered = Fetcher(dialler_on_demand(hub)), Offered()
+    if params.web_search is not None:
+        offered["web-search"] = search_plugin(fetcher, params.web_search)
+    if params.gutenberg is not None:
+        offered["gutenberg"] = gutenberg_plugin(fetcher, params.gutenberg)
+    if params.image_gen is not None:
+        offered["image-gen"] = image_plugin(fetcher, params.image_gen)
+    if params.pdf_reader is not None and find_spec("pypdf") is not None:
+        offered["pdf-reader"] = pdf_plugin(fetcher, params.pdf_reader)
+    memory = config.plugins.memory
+    if memory.enabled:
+        offered["memory"] = memory_plugin(memories, memory.seconds, memory.bytes, time.time)
+    return offered
