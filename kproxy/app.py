@@ -123,7 +123,8 @@ async def _run(
     announce: Callable[[Started], None],
 ) -> None:
     hub = Hub()
-    async with trio.open_nursery() as nursery, open_plugins(config, hub, memories) as plugins:
+    offering = open_plugins(config, hub, memories, time.time)
+    async with trio.open_nursery() as nursery, offering as plugins:
         await nursery.start(hub.run)
         await nursery.start(stores.journal.run)
         endpoints = await _endpoints(config, hub, nursery)

@@ -6,17 +6,18 @@ first request for it, but for code-exec where the operator insists on it (`enabl
 kproxy does not start unless its sandbox holds.
 """
 
-import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import trio
 
 from kproxy.api.memories import memory_plugin
 from kproxy.api.plugged import Finder, Plugins, Reader, Tool
 from kproxy.api.workers import (
+    Fetching,
     code_plugin,
     gutenberg_plugin,
     image_plugin,
@@ -28,8 +29,10 @@ from kproxy.config.params import sandbox_params
 from kproxy.config.plugins import plugin_params
 from kproxy.plugins.settings import SandboxParams
 from kproxy.store.memories import Memories
-from kproxy.transport.fetch import Fetcher, dialler_on_demand
 from kproxy.transport.hub import Hub
+
+if TYPE_CHECKING:
+    from kproxy.transport.fetch import Fetcher
 
 __all__ = ["open_plugins"]
 
@@ -40,9 +43,14 @@ Offered = dict[str, Finder | Reader | Tool]
 
 
 @asynccontextmanager
-async def open_plugins(config: Config, hub: Hub, memories: Memories) -> AsyncIterator[Plugins]:
+async def open_plugins(
+    config: Config, hub: Hub, memories: Memories, unix_now: Callable[[], float]
+) -> AsyncIterator[Plugins]:
     """Everything that is offered. Raises SandboxRefused. No child is left behind."""
-    offered = _offered(config, hub, memories)
+    offered = _offered(config, hub)
+    memory = config.plugins.memory
+    if memory.enabled:
+        offered["memory"] = memory_plugin(memories, memory.seconds, memory.bytes, unix_now)
     params, rounds = sandbox_params(config), config.plugins.rounds
     if params is None:
         yield Plugins(offered, rounds)
@@ -70,19 +78,28 @@ def _longest(params: SandboxParams) -> float:
     return params.seconds + params.wait + OPENING
 
 
-def _offered(config: Config, hub: Hub, memories: Memories) -> Offered:
-    """All but code-exec."""
+def _offered(config: Config, hub: Hub) -> Offered:
+    """What fetches or reads."""
     params = plugin_params(config.plugins, config.data_dir)
-    fetcher, offered = Fetcher(dialler_on_demand(hub)), Offered()
+    fetching, offered = _fetching(hub), Offered()
     if params.web_search is not None:
-        offered["web-search"] = search_plugin(fetcher, params.web_search)
+        offered["web-search"] = search_plugin(fetching, params.web_search)
     if params.gutenberg is not None:
-        offered["gutenberg"] = gutenberg_plugin(fetcher, params.gutenberg)
+        offered["gutenberg"] = gutenberg_plugin(fetching, params.gutenberg)
     if params.image_gen is not None:
-        offered["image-gen"] = image_plugin(fetcher, params.image_gen)
+        offered["image-gen"] = image_plugin(fetching, params.image_gen)
     if params.pdf_reader is not None and find_spec("pypdf") is not None:
-        offered["pdf-reader"] = pdf_plugin(fetcher, params.pdf_reader)
-    memory = config.plugins.memory
-    if memory.enabled:
-        offered["memory"] = memory_plugin(memories, memory.seconds, memory.bytes, time.time)
+        offered["pdf-reader"] = pdf_plugin(fetching, params.pdf_reader)
     return offered
+
+
+def _fetching(hub: Hub) -> Fetching:
+    """One fetcher for all, made for the first that fetches."""
+
+    @cache
+    def fetching() -> "Fetcher":
+        from kproxy.transport.fetch import Fetcher, dialler_on_demand
+
+        return Fetcher(dialler_on_demand(hub))
+
+    return fetching

@@ -46,7 +46,7 @@ def configured(tmp_path: Path, text: str = "") -> Config:
 async def offered(config: Config) -> tuple[set[str], int, bool]:
     """Names, rounds, and whether the sandbox was opened."""
     memories = Memories(config.data_dir, MemoriesParams())
-    async with hubbed() as (hub, _), open_plugins(config, hub, memories) as plugins:
+    async with hubbed() as (hub, _), open_plugins(config, hub, memories, lambda: 0.0) as plugins:
         return set(plugins.offered), plugins.rounds, bool(plugins.layers())
 
 
@@ -96,6 +96,7 @@ def test_no_worker_is_loaded_before_somebody_asks() -> None:
     code = (
         "import sys, kproxy, kproxy.app\n"
         f"loaded = [name for name in {workers!r} if 'kproxy.plugins.' + name in sys.modules]\n"
+        "loaded += ['fetch'] if 'kproxy.transport.fetch' in sys.modules else []\n"
         "print(loaded, 'pypdf' in sys.modules, 'pydantic_monty' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

@@ -17,7 +17,6 @@ from kproxy.api.service import Service
 from kproxy.downstream.exchange import Exchange
 from kproxy.downstream.respond import JSON_TYPE, Answer
 from kproxy.errors import Rejected, rejected_field
-from kproxy.plugins.facts import facts, words
 from kproxy.plugins.source import PluginFailed, Source
 from kproxy.store.database import StoreError
 from kproxy.store.memories import Memories, Memory, Owner, Said
@@ -40,6 +39,8 @@ def memory_plugin(
     """The plugin on an open store; `size` is bytes of what is recalled for one request."""
 
     async def find(asking: Asking) -> Found:
+        from kproxy.plugins.facts import facts, words  # patterns, and few servers ever need them
+
         owner = Owner(asking.account_id, asking.user)
         said = [Said(*fact) for fact in facts(asking.words)]
         try:

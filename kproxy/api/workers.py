@@ -13,14 +13,15 @@ from msgspec import Raw
 from kproxy.api.plugged import Asking, Finder, Found, Read, Reader, Result, Tool
 from kproxy.plugins.params import GutenbergParams, ImageParams, PdfParams, SearchParams
 from kproxy.plugins.source import PluginFailed
-from kproxy.transport.fetch import Fetcher
 
 if TYPE_CHECKING:
     from kproxy.plugins.gutenberg import Library
     from kproxy.plugins.pdf_reader import PdfReader
+    from kproxy.transport.fetch import Fetcher
 
 __all__ = [
     "MAKE_IMAGE",
+    "Fetching",
     "code_plugin",
     "gutenberg_plugin",
     "image_plugin",
@@ -41,23 +42,26 @@ OWN = 1.0
 
 Members = dict[str, Raw]
 
+Fetching = Callable[[], "Fetcher"]
+"""The one fetcher, made when it is first asked for."""
+
 _encode = msgspec.json.Encoder().encode
 _decode_items = msgspec.json.Decoder(list[Raw]).decode
 _decode_members = msgspec.json.Decoder(Members).decode
 
 
-def search_plugin(fetcher: Fetcher, params: SearchParams) -> Finder:
+def search_plugin(fetching: Fetching, params: SearchParams) -> Finder:
     """`web-search`."""
 
     async def find(asking: Asking) -> Found:
         from kproxy.plugins.web_search import question, search
 
-        return Found(await search(fetcher, params, question(asking.words)))
+        return Found(await search(fetching(), params, question(asking.words)))
 
     return Finder(find, "Results of a web search", params.seconds + OWN, MOST_TEXT)
 
 
-def gutenberg_plugin(fetcher: Fetcher, params: GutenbergParams) -> Finder:
+def gutenberg_plugin(fetching: Fetching, params: GutenbergParams) -> Finder:
     """`gutenberg`."""
     library: Library | None = None
 
@@ -65,7 +69,7 @@ def gutenberg_plugin(fetcher: Fetcher, params: GutenbergParams) -> Finder:
         from kproxy.plugins.gutenberg import Library
 
         nonlocal library
-        library = library or Library(fetcher, params)
+        library = library or Library(fetching(), params)
         return Found(await library.find(asking.words))
 
     return Finder(find, "Passages of books of Project Gutenberg", params.seconds + OWN, MOST_TEXT)
@@ -75,7 +79,7 @@ class _Prompt(msgspec.Struct):
     prompt: str
 
 
-def image_plugin(fetcher: Fetcher, params: ImageParams) -> Tool:
+def image_plugin(fetching: Fetching, params: ImageParams) -> Tool:
     """`image-gen`. An address stands in the text as Markdown, too; data would be read again by the
     model with every turn, so they are a part beside it alone."""
 
@@ -86,7 +90,7 @@ def image_plugin(fetcher: Fetcher, params: ImageParams) -> Tool:
             asked = msgspec.json.decode(arguments, type=_Prompt)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             return Result('[error: the arguments must be a JSON object {"prompt": "..."}]')
-        picture = await make_image(fetcher, params, asked.prompt)
+        picture = await make_image(fetching(), params, asked.prompt)
         shown = "" if picture.url.startswith("data:") else f"![image]({picture.url})"
         image = Raw(_encode(picture.part()))
         return Result(picture.tool_result(), shown, image, charged=True)
@@ -100,7 +104,7 @@ def image_plugin(fetcher: Fetcher, params: ImageParams) -> Tool:
     return Tool(MAKE_IMAGE, definition, call, params.seconds + OWN, size=8_192, price=params.cost)
 
 
-def pdf_plugin(fetcher: Fetcher, params: PdfParams) -> Reader:
+def pdf_plugin(fetching: Fetching, params: PdfParams) -> Reader:
     """`pdf-reader`: every PDF of a message becomes a part of text."""
     reader: PdfReader | None = None
 
@@ -108,7 +112,7 @@ def pdf_plugin(fetcher: Fetcher, params: PdfParams) -> Reader:
         from kproxy.plugins.pdf_reader import PdfReader
 
         nonlocal reader
-        reader = reader or PdfReader(fetcher, params)
+        reader = reader or PdfReader(fetching(), params)
         return await _read_all(reader, messages)
 
     return Reader(read, MOST_FILES * params.seconds + OWN)

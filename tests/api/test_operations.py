@@ -4,6 +4,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from kproxy.api.plugged import Plugins
+from kproxy.plugins.layers import Layer
 from tests.fakes.house import House
 
 
@@ -20,6 +22,15 @@ async def test_ready_until_the_drain(house: House, path: str) -> None:
     answer = await house.send("GET", path)
     assert (answer.status, answer.json()) == (503, {"status": "draining"})
     assert answer.headers["content-type"] == "application/json"
+
+
+async def test_ready_shows_the_layers_of_a_sandbox_that_is_open(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    found = (Layer("process", True, "x"), Layer("landlock", False, "the kernel has none"))
+    house = House(nursery, plugins=Plugins(layers=lambda: found))
+    answer = await house.send("GET", "/readyz")
+    assert answer.json() == {"status": "ready", "sandbox": {"process": True, "landlock": False}}
 
 
 async def test_alive_to_the_end(house: House) -> None:

@@ -40,7 +40,7 @@ async def test_a_search_is_for_the_last_words() -> None:
     async with fetching() as (fetcher, _), web() as server:
         server.says("/search", data(searxng([("A page", "https://a.example/", "Some text")])))
         params = SearchParams(backend="searxng", base_url=server.url)
-        found = await search_plugin(fetcher, params).find(asking("What is new?"))
+        found = await search_plugin(lambda: fetcher, params).find(asking("What is new?"))
         assert list(found.pieces) == [Source("A page", "https://a.example/", "Some text")]
         assert "q=What+is+new%3F" in server.asked[0].query
 
@@ -50,7 +50,7 @@ async def test_a_book_that_is_not_there(tmp_path: Path) -> None:
     async with fetching() as (fetcher, _), web() as server:
         server.says("/books", data({"count": 0, "results": []}))
         params = GutenbergParams(base_url=server.url, cache=tmp_path)
-        found = await gutenberg_plugin(fetcher, params).find(asking("Read Moby Dick to me"))
+        found = await gutenberg_plugin(lambda: fetcher, params).find(asking("Read Moby Dick to me"))
         assert (list(found.pieces), found.kept) == ([], None)
         assert server.asked
 
@@ -67,7 +67,7 @@ async def test_a_picture(made: Any, shown: str, url: str) -> None:
     async with fetching() as (fetcher, _), web() as server:
         server.says("/v1/images/generations", data({"created": 1, "data": [made]}))
         params = ImageParams(base_url=f"{server.url}/v1", api_key=None, model="m", cost=40)
-        plugin = image_plugin(fetcher, params)
+        plugin = image_plugin(lambda: fetcher, params)
         assert json.loads(bytes(plugin.definition))["function"]["name"] == MAKE_IMAGE == plugin.name
         assert plugin.price == 40
         result = await plugin.call('{"prompt":"A cat"}')
@@ -92,7 +92,7 @@ def file(pdf: bytes, name: str = "a.pdf") -> dict[str, Any]:
 
 async def read(*contents: Any) -> tuple[Any, int, bool]:
     given = Raw(json.dumps([{"role": "user", "content": one} for one in contents]).encode())
-    done = await pdf_plugin(None, PDFS).read(given)  # type: ignore[arg-type]
+    done = await pdf_plugin(lambda: None, PDFS).read(given)  # type: ignore[return-value, arg-type]
     messages = json.loads(bytes(done.messages))
     return [one["content"] for one in messages], done.pieces, done.messages is given
 

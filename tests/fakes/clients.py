@@ -63,8 +63,8 @@ def with_fault(dialect: str, fault: str) -> str:
 
 
 @contextmanager
-def both(folder: Path) -> Iterator[Both]:
-    """Real processes, real sockets; at the end nothing of them is left."""
+def both(folder: Path, config: str = "") -> Iterator[Both]:
+    """Real processes, real sockets; at the end nothing of them is left. `config`: more tables."""
     with simulating(folder / "sim") as sim:
         tables = [
             f'[providers.by-{dialect}]\ndialect = "{dialect}"\nbase_url = "{sim.base_url}"\n'
@@ -75,5 +75,5 @@ def both(folder: Path) -> Iterator[Both]:
             "timeouts = { gap = 0.3 }\n"
             for dialect in DIALECTS
         ]
-        with serving(folder / "front", "".join(tables)) as server:
+        with serving(folder / "front", "".join(tables) + config) as server:
             yield Both(server, sim)

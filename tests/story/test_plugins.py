@@ -8,20 +8,12 @@ from typing import Any
 import openai
 import pytest
 
-from tests.fakes.server import Served, serving
+from tests.fakes.clients import DIALECTS, Both, both, with_fault
 
 pytestmark = pytest.mark.loopback
 
 # A machine that is slow has to start a child; how fast it does is no matter of these tests.
-CONFIG = """
-[sim]
-first_token_ms = 5
-token_ms = 1
-faults = ["deepseek-chat!echo"]
-[plugins.code-exec]
-seconds = 60.0
-"""
-TOOL = "kairosroute_run_python"
+CONFIG = "[plugins.code-exec]\nseconds = 60.0\n"
 RUN: list[Any] = [{"role": "user", "content": "Run this:\n```python\nprint(sum(range(101)))\n```"}]
 WEATHER: Any = {
     "type": "function",
@@ -37,15 +29,18 @@ WEATHER: Any = {
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serving(tmp_path_factory.mktemp("plugins"), CONFIG) as server:
-        yield server
+def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+    with both(tmp_path_factory.mktemp("plugins"), CONFIG) as front:
+        yield front
 
 
 @pytest.fixture
-def client(server: Served) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{server.url}/v1", api_key=server.key, max_retries=0) as client:
+def client(front: Both) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=front.base_url, api_key=front.key, max_retries=0) as client:
         yield client
+
+
+dialects = pytest.mark.parametrize("dialect", DIALECTS)
 
 
 def asked(*plugins: str, **more: Any) -> dict[str, Any]:
@@ -61,26 +56,28 @@ def check(ours: Any, usage: Any) -> None:
     assert ours["cost_usd"] > 0
 
 
-def test_code_is_run_for_a_whole_answer(client: openai.OpenAI, server: Served) -> None:
+@dialects
+def test_code_is_run_for_a_whole_answer(client: openai.OpenAI, front: Both, dialect: str) -> None:
     answer = client.chat.completions.create(
-        model="gpt-4.1", messages=RUN, **asked("code-exec", x_kairosroute={"explain": True})
+        model=dialect, messages=RUN, **asked("code-exec", x_kairosroute={"explain": True})
     )
     assert answer.choices[0].finish_reason == "stop"
     assert answer.choices[0].message.content
     assert not answer.choices[0].message.tool_calls
     ours = answer.x_kairosroute  # type: ignore[attr-defined]
     check(ours, answer.usage)
-    with server.caller() as caller:
+    with front.server.caller() as caller:
         receipt = caller.get(f"/v1/receipts/{ours['receipt_id']}").json()
     assert [one["ending"] for one in receipt["attempts"]] == ["complete", "complete"]
     assert receipt["plugins"] == ours["plugins"]
     assert receipt["execution"]["usage"]["total_tokens"] == answer.usage.total_tokens  # type: ignore[union-attr]
 
 
-def test_code_is_run_in_a_stream(client: openai.OpenAI) -> None:
+@dialects
+def test_code_is_run_in_a_stream(client: openai.OpenAI, dialect: str) -> None:
     chunks = list(
         client.chat.completions.create(
-            model="gpt-4.1",
+            model=dialect,
             messages=RUN,
             stream=True,
             stream_options={"include_usage": True},
@@ -94,10 +91,11 @@ def test_code_is_run_in_a_stream(client: openai.OpenAI) -> None:
     check(chunks[-1].x_kairosroute, chunks[-1].usage)  # type: ignore[attr-defined]
 
 
-def test_the_callers_own_tool_beside_it(client: openai.OpenAI) -> None:
+@dialects
+def test_the_callers_own_tool_beside_it(client: openai.OpenAI, dialect: str) -> None:
     """The simulated model calls both at once: the caller answers first."""
     create: Any = client.chat.completions.create
-    wish = {"model": "gpt-4.1", "messages": RUN, "tools": [WEATHER], **asked("code-exec")}
+    wish = {"model": dialect, "messages": RUN, "tools": [WEATHER], **asked("code-exec")}
     whole = create(**wish).choices[0]
     assert whole.finish_reason == "tool_calls"
     assert [one.function.name for one in whole.message.tool_calls] == ["get_weather"]
@@ -107,26 +105,27 @@ def test_the_callers_own_tool_beside_it(client: openai.OpenAI) -> None:
     assert [one.function.name for one in streamed.message.tool_calls or ()] == ["get_weather"]
 
 
-def test_layers_of_the_sandbox_are_shown(client: openai.OpenAI, server: Served) -> None:
-    client.chat.completions.create(model="gpt-4.1", messages=RUN, **asked("code-exec"))
-    with server.caller() as caller:
+def test_layers_of_the_sandbox_are_shown(client: openai.OpenAI, front: Both) -> None:
+    client.chat.completions.create(model="openai", messages=RUN, **asked("code-exec"))
+    with front.server.caller() as caller:
         ready = caller.get("/readyz").json()
     assert ready["status"] == "ready"
     assert ready["sandbox"]["process"] is True
 
 
-def test_what_was_said_is_remembered(client: openai.OpenAI, server: Served) -> None:
+@dialects
+def test_what_was_said_is_remembered(client: openai.OpenAI, front: Both, dialect: str) -> None:
     say: Any = client.chat.completions.create
     said = [{"role": "user", "content": "My name is Ada. I prefer tea."}]
-    first = say(model="auto", messages=said, user="u1", **asked("memory"))
+    first = say(model=dialect, messages=said, user=dialect, **asked("memory"))
     assert first.x_kairosroute["plugins"][0]["kept"] == 2
     question = [{"role": "user", "content": "What is my name?"}]
-    second = say(model="deepseek-chat", messages=question, user="u1", **asked("memory"))
+    echo = with_fault(dialect, "echo")
+    second = say(model=echo, messages=question, user=dialect, **asked("memory"))
     assert "My name is Ada." in second.choices[0].message.content
-    with server.caller() as caller:
-        assert [one["text"] for one in caller.get("/v1/memories").json()["data"]] == [
-            "I prefer tea.", "My name is Ada."
-        ]  # fmt: skip
+    with front.server.caller() as caller:
+        kept = caller.get(f"/v1/memories?user={dialect}").json()["data"]
+    assert [one["text"] for one in kept] == ["I prefer tea.", "My name is Ada."]
 
 
 def test_import_loads_no_plugin() -> None:
