@@ -8,12 +8,14 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from kproxy.admission.quota import Amount
+from kproxy.api.idempotency import Once
 from kproxy.outcome import Ending
 from kproxy.plugins.source import PluginFailed
 from tests.api.test_chat_cancelled import check_receipts, idle, serve_one
-from tests.fakes.caller import chat
+from tests.fakes.caller import Answer, chat
 from tests.fakes.cancel import cancelled_at
-from tests.fakes.house import House, model
+from tests.fakes.house import KEY, House, model
+from tests.fakes.kept_answers import Answered, Shelf
 from tests.fakes.plugged import ADD, Adder, reply, round_of, sent, tool_call
 from tests.fakes.rounds import (
     LAST,
@@ -309,3 +311,25 @@ async def test_a_request_without_plugins_has_no_loop(
     assert answer.json()["choices"][0]["message"]["tool_calls"] == [tool_call()]
     assert adder.asked == []
     assert "plugins" not in ours_of(answer)
+
+
+async def test_a_loop_with_an_idempotency_key_runs_once(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    adder = Adder(seconds=2)
+    once = Once(Answered(Shelf()), lambda: 1_000.0)  # type: ignore[arg-type]
+    house = house_of(nursery, adder, [(1.0, ROUND)], [(1.0, LAST)], once=once)
+    fields = (f"authorization: Bearer {KEY}", "idempotency-key: k")
+    answers: list[Answer] = []
+
+    async def ask() -> None:
+        body = chat(plugins=PLUGINS)
+        answers.append(await house.send("POST", "/v1/chat/completions", *fields, body=body))
+
+    async with trio.open_nursery() as twins:
+        twins.start_soon(ask)
+        twins.start_soon(ask)
+    assert [answer.text for answer in answers] == ["It is 3."] * 2
+    assert answers[0].body == answers[1].body
+    assert len(adder.asked) == 1
+    assert house.at_rest()
