@@ -2,11 +2,15 @@
 
 A plain `Link` in, the `Link` to be served out, with its `peer` and `protocol`; or TurnedAway. Who
 says nothing costs a socket and no more: a handshake begins with the caller's first bytes, so those
-who wait count neither as handshakes under way nor for the memory of one.
+who wait count neither as handshakes under way nor for the memory of one. It begins once the first
+record is whole, and one address has a quarter of those that may be under way: a stranger who begins
+and never goes on holds up nobody but itself.
 """
 
 import socket
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
@@ -27,6 +31,13 @@ FAREWELL = 1.0
 """Seconds that a refused caller has to take the reason before a reset could destroy it."""
 
 FAREWELL_BYTES = 65_536
+
+SHARES = 4
+"""One address may have one in so many of the handshakes that are under way."""
+
+HANDSHAKE = 22  # the type of a client's first record
+RECORD_HEAD = 5  # bytes
+MOST_RECORD = RECORD_HEAD + 16_384
 
 
 class TurnedAway(Exception):
@@ -84,6 +95,8 @@ class Entry:
     def __init__(self, seconds: float, handshakes: int) -> None:
         self._seconds = seconds
         self._turns = trio.Semaphore(handshakes)
+        self._share = max(1, handshakes // SHARES)
+        self._hosts: dict[str, _Host] = {}  # with a handshake under way, or waiting for its turn
 
     async def enter(self, link: Link, sock: socket.socket, bound: Bound) -> Link:
         """Take `link`, which is that of `sock`, through what `bound` asks for.
@@ -97,12 +110,39 @@ class Entry:
                     link.peer = await _read_proxy_header(link, sock)
                 if bound.credentials is None:
                     return link
-                await _first_bytes(link, sock)
-                async with self._turns:
-                    return await _secure(link, bound.credentials.context)
+                await _first_record(link, sock)
+                async with self._turn(link.peer.host):
+                    secure, reason = await _secure(link, bound.credentials.context)
+                if reason is None:
+                    return secure
+                await _say_farewell(secure)
+                raise TurnedAway(reason)
             except (OSError, Broken) as error:
                 raise TurnedAway("left") from error
         raise TurnedAway("took too long")
+
+    @asynccontextmanager
+    async def _turn(self, name: str) -> AsyncIterator[None]:
+        """One of the handshakes that may be under way, within the address's own share."""
+        host = self._hosts.get(name)
+        if host is None:
+            host = self._hosts[name] = _Host(trio.Semaphore(self._share))
+        host.users += 1
+        try:
+            async with host.turns, self._turns:
+                yield
+        finally:
+            host.users -= 1
+            if not host.users:
+                del self._hosts[name]
+
+
+@dataclass(slots=True)
+class _Host:
+    """The turns of one address."""
+
+    turns: trio.Semaphore
+    users: int = 0
 
 
 async def _read_proxy_header(link: Link, sock: socket.socket) -> Peer:
@@ -122,11 +162,22 @@ async def _read_proxy_header(link: Link, sock: socket.socket) -> Peer:
         await link.wait_readable()
 
 
-async def _first_bytes(link: Link, sock: socket.socket) -> None:
-    while (data := _peek(sock, 1)) is None:
+async def _first_record(link: Link, sock: socket.socket) -> None:
+    """Wait until the first record is there as a whole (RFC 8446 section 5.1), or it is none."""
+    wanted = RECORD_HEAD
+    while True:
+        data = _peek(sock, wanted)
+        if data and data[0] != HANDSHAKE:
+            return  # OpenSSL says what it is
+        if data and len(data) == wanted:
+            size = RECORD_HEAD + int.from_bytes(data[3:5], "big")
+            if wanted in (size, MOST_RECORD):
+                return
+            wanted = min(MOST_RECORD, size)
+            continue
+        if data == b"" or link.peer_ended:
+            raise TurnedAway("left")
         await link.wait_readable()
-    if not data:
-        raise TurnedAway("left")
 
 
 def _peek(sock: socket.socket, size: int) -> bytes | None:
@@ -137,7 +188,11 @@ def _peek(sock: socket.socket, size: int) -> bytes | None:
         return None
 
 
-async def _secure(link: Link, context: ssl.SSLContext) -> Link:
+async def _secure(link: Link, context: ssl.SSLContext) -> tuple[SecureLink, str | None]:
+    """The link over TLS; or why it is not, and then it is still to be closed.
+
+    Raises TurnedAway where there is nobody to be told.
+    """
     sock = link.release()
     try:
         wrapped = context.wrap_socket(
@@ -150,14 +205,12 @@ async def _secure(link: Link, context: ssl.SSLContext) -> Link:
     secure.peer = link.peer
     try:
         await secure.handshake()
-        return secure
     except ssl.SSLError as error:
-        reason = f"no TLS: {error.reason or 'cut short'}"
+        return secure, f"no TLS: {error.reason or 'cut short'}"
     except BaseException:
         secure.close()
         raise
-    await _say_farewell(secure)
-    raise TurnedAway(reason)
+    return secure, None
 
 
 async def _say_farewell(link: SecureLink) -> None:

@@ -35,6 +35,14 @@ def authority() -> trustme.CA:
     return trustme.CA()
 
 
+def hello(context: ssl.SSLContext) -> bytes:
+    """The first record of a client."""
+    sent = ssl.MemoryBIO()
+    with pytest.raises(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), sent, server_hostname="localhost").do_handshake()
+    return sent.read()
+
+
 class Site:
     """An acceptor whose connections say who they are, and then echo."""
 
@@ -50,14 +58,16 @@ class Site:
         while data := await link.receive():
             await link.send_all(data)
 
-    def call(self) -> socket.socket:
+    def call(self, source: str = "") -> socket.socket:
         sock = socket.socket(self.family)
+        if source:
+            sock.bind((source, 0))
         sock.connect(self.address)
         sock.setblocking(False)
         return sock
 
-    def client(self, context: ssl.SSLContext) -> Client:
-        return Client(self.call(), context)
+    def client(self, context: ssl.SSLContext, source: str = "") -> Client:
+        return Client(self.call(source), context)
 
     async def rest(self, turned_away: int) -> None:
         """Until so many have been turned away, and nobody is open."""
@@ -290,26 +300,32 @@ class TestTls:
             await there.rest(1)
             sock.close()
 
-    async def test_handshakes_beyond_the_bound_wait_their_turn_and_the_silent_take_none(
+    async def test_an_address_waits_for_its_own_turns_and_no_other_for_them(
         self, tmp_path: Path, authority: trustme.CA
     ) -> None:
+        """The silent, and who has sent half of a hello, take none."""
         credentials = Credentials(write_files(tmp_path, authority))
-        async with site(credentials=credentials, limits=AcceptLimits(handshakes=2)) as there:
-            silent = [there.call() for _ in range(5)]
+        context = client_context(authority)
+        async with site(credentials=credentials, limits=AcceptLimits(handshakes=8)) as there:
+            idle = [there.call() for _ in range(5)]
+            for sock in idle[2:]:
+                sock.send(hello(context)[:-1])
             begun = [there.call() for _ in range(2)]
             for sock in begun:
-                sock.send(b"\x16\x03\x01\x02\0\1")
-            await until(lambda: there.acceptor._entry._turns.value == 0)
-            client = there.client(client_context(authority))
+                sock.send(hello(context))
+            await until(lambda: there.acceptor._entry._turns.value == 6)
+            client, other = there.client(context), there.client(context, "127.0.0.2")
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(client.handshake)
-                await wait_all_tasks_blocked()
-                assert there.served == []
+                await other.handshake()
+                await until(lambda: len(there.served) == 1)
+                assert there.served[0].peer.host == "127.0.0.2"
                 begun.pop().close()
-            await until(lambda: len(there.served) == 1)
-            for sock in silent + begun:
+            await until(lambda: len(there.served) == 2)
+            for sock in idle + begun:
                 sock.close()
             client.close()
+            other.close()
 
     async def test_a_client_certificate_accepted_and_refused(
         self, tmp_path: Path, authority: trustme.CA
