@@ -5,7 +5,8 @@ step, redirects included, is read, resolved and judged by `transport/reach.py`, 
 goes to exactly the address that was judged, so that a name cannot turn into another one in between.
 `call` takes what the operator configured beside it: that one origin is allowed as it is written,
 on a private address too, and is the only one that ever sees the headers and the body of the call.
-Where it redirects to another origin the request goes on without them, and guarded.
+Where it redirects to another origin the request goes on without them, and guarded, from there on
+also back to the configured one: a stranger would choose what is asked of it.
 
 Everything is bounded: the whole time, the bytes of the body as they come and as they are after
 decompression, the head, the redirects, the addresses that are tried. A connection serves one
@@ -184,6 +185,8 @@ class Fetcher:
                 link.close()
             if ask.method != b"GET":
                 raise Unfetched("redirected")
+            if not own:
+                trusted = None
             url = urljoin(target.url, _text(location))
         raise Unfetched("redirected too often")
 

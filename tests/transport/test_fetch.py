@@ -261,6 +261,19 @@ async def test_a_redirect_of_the_configured_origin_to_another_private_one_is_ref
         assert other.connections == 0
 
 
+async def test_whoever_is_redirected_to_cannot_lead_back_inside():
+    secret = Ask(headers=((b"x-subscription-token", b"secret"),))
+    async with fetching() as (fetcher, internet), web() as server, web() as other:
+        internet.has("b.example", HERE, other.port)
+        server.says("/1", redirect("http://b.example/2"))
+        other.says("/2", redirect(f"{server.url}/private?x=1"))
+        with pytest.raises(Unfetched):
+            await fetcher.call(f"{server.url}/1", BUDGET, secret, configured=server.url)
+        with pytest.raises(Unfetched):
+            await fetcher.call("http://b.example/2", BUDGET, secret, configured=server.url)
+        assert [asked.path for asked in server.asked] == ["/1"]
+
+
 async def test_what_is_posted_goes_to_the_configured_origin_and_no_further():
     ask = Ask(b"POST", ((b"content-type", b"application/json"),), b"{}")
     async with fetching() as (fetcher, internet), web() as server, web() as other:
