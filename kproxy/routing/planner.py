@@ -120,19 +120,20 @@ def _classification(appraisal: Appraisal) -> Classification:
 def _weighed(
     left: list[Judged], appraisal: Appraisal, dial: Dial, stays: str | None
 ) -> list[Judged]:
-    """The same with what each is worth; who answered the turn before stays if it may."""
-    found = appraisal.worths(
-        [one.model.key for one in left], [one.likely_cost for one in left], dial
-    )
-    most = max(found)
-    return [
-        msgspec.structs.replace(
-            one,
-            worth=worth,
-            stays=one.model.key == stays and not one.slow and worth >= most - SWITCHING,
-        )
-        for one, worth in zip(left, found, strict=True)
-    ]
+    """The same with what each is worth; who answered the turn before stays if it may. Whom no row
+    lists (a host that takes any name) is worth less than all others: nothing is known of it."""
+    listed = [one for one in left if one.model.key in appraisal.places]
+    if not listed:
+        return left
+    keys, costs = [one.model.key for one in listed], [one.likely_cost for one in listed]
+    found = dict(zip(keys, appraisal.worths(keys, costs, dial), strict=True))
+    most = max(found.values())
+    return [_worth(one, found.get(one.model.key, -math.inf), most, stays) for one in left]
+
+
+def _worth(one: Judged, worth: float, most: float, stays: str | None) -> Judged:
+    may_stay = one.model.key == stays and not one.slow and worth >= most - SWITCHING
+    return msgspec.structs.replace(one, worth=worth, stays=may_stay)
 
 
 Rank = tuple[int, bool, bool, float, bool, int, float, str, str]

@@ -176,3 +176,16 @@ def test_who_stays_is_still_filtered_and_still_has_to_be_quick() -> None:
 def test_a_pinned_model_is_not_weighed() -> None:
     decided = decide(appraised((0.1, 0.9, 0.9, 0.9)), model="small", stays="a/large")
     assert ids(decided) == ["small"]
+
+
+def test_whom_no_row_lists_is_worth_less_than_all_others() -> None:
+    """A host that takes any name is asked for one of them; nobody has said anything of it."""
+    any_host = Provider("b", "B", any_models=True)
+    catalog = Catalog({**CATALOG.providers, "b": any_host}, CATALOG.models)
+    body = {"model": "auto", "messages": [{"role": "user", "content": "hi"}]}
+    for listed, first in ((["b/foo"], "foo"), (["b/foo", "small"], "foo"), (["small"], "small")):
+        asked = {**body, "x_kairosroute": {"models": listed}}
+        request = decode_chat(json.dumps(asked).encode(), JsonLimits()).request
+        decided = plan(request, 100, catalog, POLICY, appraisal=appraised())
+        assert ids(decided)[0] == first, "the caller's order comes first"
+        assert {one.model_id: one.score for one in decided.candidates}.get("foo") is None
