@@ -54,6 +54,14 @@ def test_any_conversation_names_its_own_turn(roles: list[str]) -> None:
     assert found.now == turn(*messages).now
 
 
+def test_a_long_message_is_known_by_its_ends_and_its_length() -> None:
+    long = "a" * 100_000
+    first = {"role": "user", "content": long}
+    assert turn(first, HI, MORE).before == turn(first).now
+    for other in (long + "a", "b" + long[1:], long[:-1] + "b"):
+        assert turn({"role": "user", "content": other}).now != turn(first).now
+
+
 def test_who_answered_is_remembered_for_an_hour() -> None:
     kept = Conversations()
     kept.answered(turn(HELLO), "acme/m", 10.0)
