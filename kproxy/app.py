@@ -224,7 +224,8 @@ def build_service(config: Config, parts: Parts) -> Service:
     catalog, name = parts.catalog, config.reference_model
     stores, keys = parts.stores, parts.stores.keys
     faults = FaultLog()
-    references = catalog.by_id(name) or load_packaged().by_id(name)
+    rows = (*catalog.by_id(name), *load_packaged().by_id(name))
+    reference = next((row.price for row in rows if row.price is not None), None)
     return Service(
         catalog=catalog,
         endpoints=parts.endpoints,
@@ -246,7 +247,7 @@ def build_service(config: Config, parts: Parts) -> Service:
         readers=trio.CapacityLimiter(READERS),
         heartbeat=config.timeouts.heartbeat,
         json_limits=json_limits(config),
-        reference=references[0].price if references else None,
+        reference=reference,
         metrics=Metrics((model.provider, model.id) for model in catalog.models),
         faults=faults,
         timers=parts.hub.timers,

@@ -67,10 +67,21 @@ def _summary(config: Config) -> dict[str, str | list[str]]:
         ],
         "models": names or [NO_MODEL],
         "quality": _qualities(model.quality_source for model in models if model.enabled),
+        "routing": _routing(config),
         "healing": HEALING if has_validator() else UNCHECKED,
     }
     rules = describe_rules(config.guardrails)
     return summary | {"guardrails": rules} if rules else summary
+
+
+def _routing(config: Config) -> list[str]:
+    """How `auto` chooses, and which prices nobody has said."""
+    given = config.routing
+    told = [f"dial {given.dial}", f"router {config.router.version}"]
+    told += [f"at least {least:g} in {people}" for people, least in given.floors.items()]
+    models = build_catalog(config).models
+    unpriced = [model.key for model in models if model.enabled and model.price is None]
+    return [*told, *(f"{key} has no price" for key in unpriced)]
 
 
 def _qualities(sources: Iterable[str]) -> list[str]:

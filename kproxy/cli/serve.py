@@ -52,8 +52,8 @@ def _announce(started: "Started") -> None:
         click.echo("no key is needed: every program on this machine may call")
     elif started.first_key is not None:
         click.echo(f"first key, shown only once: {started.first_key}")
-    key = started.first_key or "$KPROXY_KEY"
-    field = "" if started.keyless else f"-H 'Authorization: Bearer {key}' "
+    key = started.first_key or "$KPROXY_KEY"  # in double quotes, so that the shell puts it in
+    field = "" if started.keyless else f'-H "Authorization: Bearer {key}" '
     body = '{"model": "auto", "stream": true, "messages": [{"role": "user", "content": "Hello!"}]}'
     click.echo("try it:")
     click.echo(

@@ -1,9 +1,10 @@
 """A request goes in; what to expect of each model of the catalog on it comes out.
 
-What the router reads of a request is what its people say: the last words of the user, with earlier
-ones before them where these are few, since "and in Rust?" says nothing by itself. Material that
+What the router reads of a request is what its people say: the last words of the user. Where these
+are few and ask for nothing by a cue ("and in Rust?"), the ones before are read behind them. What
 tools bring and what models have answered is not read. A system message is often a uniform that
-every request of an application wears: of it only a cue counts, and only where the user gives none.
+every request of an application wears ("You are a coding assistant"): of it only a cue counts for
+what is done to material, and only where the user gives none.
 """
 
 from collections.abc import Container, Mapping, Sequence
@@ -15,13 +16,17 @@ from kproxy.routing.cues import find_cue
 from kproxy.routing.dial import Dial, Judgement, worths
 from kproxy.routing.panel import ModelRow, Panel
 from kproxy.routing.router import Router
+from kproxy.routing.table import People
 from kproxy.schema.chat import ChatRequest, Message
 
 __all__ = ["Appraisal", "Appraiser", "said"]
 
-_FEW = 400  # bytes of the user's last words under which the ones before are read as well
+_FEW = 80  # characters of the user's last words under which the ones before are read as well
 _MOST_TURNS = 4
 _INSTRUCTING = ("system", "developer")
+_TASKS = ("summarization", "extraction")
+
+Cues = Mapping[People, tuple[str, ...]]
 
 
 class Appraisal(msgspec.Struct, frozen=True):
@@ -83,25 +88,28 @@ class Appraiser:
         """What to expect; None where there is no model."""
         if self._panel is None:
             return None
-        prompt, cues = said(request.messages), self._router.table.cues
-        cue = find_cue(prompt, cues)
-        if cue is None:
-            cue = find_cue(_instructed(request.messages), cues)
+        cues = self._router.table.cues
+        prompt = said(request.messages, cues)
+        cue = find_cue(prompt, cues) or find_cue(_instructed(request.messages), _tasks(cues))
         judgement = self._panel.judge(self._router.evidence(prompt), cue)
         return Appraisal(judgement, self._places, self._unknown, self._router.version)
 
 
-def said(messages: Sequence[Message]) -> str:
-    """The user's last words, and where they are few, the ones before, the newest last."""
+def said(messages: Sequence[Message], cues: Cues) -> str:
+    """The user's last words; where they are few and give no cue, those before behind them."""
     turns: list[str] = []
     size = 0
     for message in reversed(messages):
         if message.role == "user" and (text := _text(message)):
             turns.append(text)
             size += len(text)
-            if size >= _FEW or len(turns) == _MOST_TURNS:
+            if size >= _FEW or len(turns) == _MOST_TURNS or find_cue(text, cues) is not None:
                 break
-    return "\n".join(reversed(turns))
+    return "\n".join(turns)
+
+
+def _tasks(cues: Cues) -> Cues:
+    return {people: words for people, words in cues.items() if people in _TASKS}
 
 
 def _instructed(messages: Sequence[Message]) -> str:

@@ -20,7 +20,19 @@ DEFAULT_CUES: tuple[tuple[People, tuple[str, ...]], ...] = (
     ("summarization", ("summarize", "summarise", "summary", "tl;dr", "tldr", "key points")),
     ("extraction", ("extract", "list all", "find all", "as json", "into json", "parse the")),
     ("code", ("```", "python", "javascript", "sql", "regex", "def ", "implement", "unit test")),
-    ("creative", ("write a poem", "write a story", "short story", "haiku", "lyrics", "slogan")),
+    (
+        "creative",
+        (
+            "poem",
+            "story about",
+            "write a story",
+            "short story",
+            "haiku",
+            "lyrics",
+            "slogan",
+            "joke",
+        ),
+    ),
     ("reasoning", ("prove that", "solve", "calculate", "how many", "step by step")),
     ("analysis", ("compare", "analy", "evaluate", "explain", "describe", "pros and cons")),
 )

@@ -1,6 +1,7 @@
 """`kproxy check`: a summary, or the wrong line."""
 
 import json
+import re
 
 import pytest
 import trustme
@@ -44,6 +45,7 @@ provider = "acme"
 def test_a_good_file(run, tmp_path):
     result = run(GOOD, ACME_API_KEY=CANARY)
     assert result.exit_code == 0
+    version = re.findall("router ([0-9a-f]{12}),", result.stdout)[0]
     assert result.stdout == (
         f"file:      {tmp_path}/kproxy.toml\n"
         "listen:    127.0.0.1:4000\n"
@@ -51,6 +53,7 @@ def test_a_good_file(run, tmp_path):
         "providers: acme (http://127.0.0.1:9000/v1), played (simulated)\n"
         "models:    acme/m\n"
         "quality:   1 unknown\n"
+        f"routing:   dial balanced, router {version}, acme/m has no price\n"
         "healing:   checked by schema\n"
     )
     assert not (tmp_path / "data").exists()

@@ -6,11 +6,13 @@ import pytest
 
 from kproxy.catalog.load import Model, Price
 from kproxy.routing.appraise import Appraiser, said
+from kproxy.routing.cues import DEFAULT_CUES
 from kproxy.routing.router import load
 from kproxy.schema.chat import ChatRequest, decode_chat
 from kproxy.schema.jsonlimits import JsonLimits
 from tests.fakes.answered import trained
 
+CUES = dict(DEFAULT_CUES)
 PRICE = Price.from_usd(1, 2)
 STRONG = Model("strong", "acme", "s", PRICE, quality=(0.9,) * 6)
 WEAK = Model("weak", "acme", "w", PRICE, quality=(0.6,) * 6)
@@ -36,21 +38,24 @@ def appraised(*messages: dict[str, object], models: tuple[Model, ...] = (STRONG,
     ("messages", "expected"),
     [
         ([user("one")], "one"),
-        ([user("one"), {"role": "assistant", "content": "no"}, user("two")], "one\ntwo"),
-        ([user("one"), user("x" * 400)], "x" * 400),
-        ([user(str(at)) for at in range(9)], "5\n6\n7\n8"),
+        ([user("one"), {"role": "assistant", "content": "no"}, user("two")], "two\none"),
+        ([user("one"), user("x" * 80)], "x" * 80),
+        ([user("one"), user("Explain it")], "Explain it"),
+        ([user(str(at)) for at in range(9)], "8\n7\n6\n5"),
         ([user([{"type": "text", "text": "a"}, {"type": "image_url"}])], "a"),
         ([{"role": "system", "content": "uniform"}, user("one")], "one"),
         ([{"role": "tool", "content": "material"}], ""),
     ],
 )
 def test_the_user_is_read(messages: list[dict[str, object]], expected: str) -> None:
-    assert said(asked(*messages).messages) == expected
+    assert said(asked(*messages).messages, CUES) == expected
 
 
 def test_a_system_message_counts_where_the_user_gives_no_cue() -> None:
     system = {"role": "system", "content": "Summarize what you are given."}
     assert appraised(system, user("lorem ipsum")).judgement.category == "summarization"
+    uniform = {"role": "system", "content": "You are a Python coding assistant."}
+    assert appraised(uniform, user("lorem")).judgement.category != "code"
     solve = user("Solve this for me")
     assert appraised(system, solve).judgement.category != "summarization"
 
@@ -95,4 +100,13 @@ def test_any_text_has_an_appraisal(text: str) -> None:
 
 def test_ten_thousand_messages_are_read_from_the_end() -> None:
     many = [user("a"), {"role": "assistant", "content": "b"}] * 5_000
-    assert said(asked(*many).messages) == "a\na\na\na"
+    assert said(asked(*many).messages, CUES) == "a\na\na\na"
+
+
+def test_the_last_words_decide_and_not_the_ones_before() -> None:
+    code = user("Write a Python function that sorts a list.")
+    poem = user("Write a poem about the sea in the style of Keats.")
+    answer = {"role": "assistant", "content": "ok"}
+    assert appraised(code, answer, poem).judgement.category == "creative"
+    assert appraised(poem, answer, code).judgement.category == "code"
+    assert appraised(code, answer, user("thanks")).judgement.category == "code"
