@@ -7,8 +7,9 @@ Every member of the request has one of five fates, and no other:
 3. refused by name, because without it the answer would be another one (`REFUSED`), unless its
    value is the one that changes nothing;
 4. kproxy's own, which goes nowhere;
-5. unknown to us, and sent on as it came: `thinking`, `top_k` and what is to come are Anthropic's
-   own, and of anything else Anthropic says itself that it has no such field.
+5. Anthropic's own, and sent on as it came: `PASSED`, and nothing else. What we write ourselves
+   (`system`, `stop_sequences`) would be read there and by nobody here: neither by rules nor by
+   whoever counts tokens. Of what is unknown to us we do not know what it costs. Both are refused.
 
 A JSON answer is asked for by the native output format (`output_config.format`), not by a forced
 tool: it does not take the place of the caller's tools. It needs a schema, so `json_object`, which
@@ -33,10 +34,12 @@ __all__ = [
     "DEFAULT_MAX_TOKENS",
     "DROPPED",
     "EFFORT_MODELS",
+    "PASSED",
     "REFUSED",
     "TRANSLATED",
     "UNSAMPLED_MODELS",
     "build",
+    "refused",
 ]
 
 DEFAULT_MAX_TOKENS = 4_096
@@ -69,6 +72,10 @@ REFUSED: Mapping[str, tuple[object, ...]] = MappingProxyType(
 )
 """Members without a counterpart, and the values that ask for nothing."""
 
+PASSED = frozenset({"thinking", "top_k"})
+"""Anthropic's own members. They hold no words for the model and change no price: tokens of thoughts
+are tokens of the answer. So `speed`, `inference_geo` and `mcp_servers` are not among them."""
+
 TRANSLATED = frozenset({
     "model", "messages", "max_tokens", "max_completion_tokens", "stream", "stop", "temperature",
     "top_p", "tools", "tool_choice", "parallel_tool_calls", "response_format", "reasoning_effort",
@@ -96,11 +103,27 @@ EFFORTS = MappingProxyType(
 """`none` is not among them: without `thinking` a model does not think."""
 
 _NULL = b"null"
+_NAME_SHOWN = 80
 _decode_format = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 def build(fields: Mapping[str, Raw], upstream: str, stream: bool, limit: int | None) -> bytes:
     """The body. `limit` is what the model writes at most. Raises NotCarried."""
+    return msgspec.json.encode(_translated(fields, upstream, stream, limit))
+
+
+def refused(fields: Mapping[str, Raw]) -> NotCarried | None:
+    """What `build` would raise, for whichever model."""
+    try:
+        _translated(fields, "", stream=False, limit=None)
+    except NotCarried as error:
+        return error
+    return None
+
+
+def _translated(
+    fields: Mapping[str, Raw], upstream: str, stream: bool, limit: int | None
+) -> dict[str, Any]:
     given = {name: raw for name, raw in fields.items() if bytes(raw) != _NULL}
     body: dict[str, Any] = {"model": upstream, "max_tokens": _max_tokens(given, limit)}
     conversation = translate_messages(given["messages"])
@@ -121,8 +144,7 @@ def build(fields: Mapping[str, Raw], upstream: str, stream: bool, limit: int | N
         body["metadata"] = {"user_id": user}
     if stream:
         body["stream"] = True
-    body |= _unknown(given)
-    return msgspec.json.encode(body)
+    return body | _passed(given)
 
 
 def _max_tokens(given: Mapping[str, Raw], limit: int | None) -> int:
@@ -156,11 +178,14 @@ def _number(raw: Raw, name: str) -> float:
 
 
 def _output_config(given: Mapping[str, Raw], upstream: str) -> dict[str, Any]:
-    """The caller's own, which may say more, with the format and the effort in it."""
+    """The caller's own effort, which has more names here; the format and the effort of others."""
     try:
         config: dict[str, Any] = dict(_decode_format(given.get("output_config", b"{}")))
     except msgspec.ValidationError as error:
         raise NotCarried("output_config", "Invalid 'output_config': expected object.") from error
+    if (other := next((name for name in config if name != "effort"), None)) is not None:
+        where = f"output_config.{other[:_NAME_SHOWN]}"
+        raise NotCarried(where, f"kproxy sends no '{where}'; a format is said by response_format.")
     if "response_format" in given:
         config |= _format(given["response_format"])
     if "reasoning_effort" in given and upstream.startswith(EFFORT_MODELS):
@@ -187,13 +212,16 @@ def _format(raw: Raw) -> dict[str, Any]:
     return {"format": {"type": "json_schema", "schema": schema}}
 
 
-def _unknown(given: Mapping[str, Raw]) -> dict[str, Raw]:
-    """What is not ours to judge. Raises NotCarried for what would be lost."""
+def _passed(given: Mapping[str, Raw]) -> dict[str, Raw]:
+    """What goes on as it came. Raises NotCarried for what would be lost, or is not known."""
     rest = {}
     for name, raw in given.items():
         if name in REFUSED:
             if msgspec.json.decode(raw) not in REFUSED[name]:
                 raise NotCarried(name, f"Anthropic's API has nothing like '{name}'.")
-        elif name not in TRANSLATED and name not in DROPPED and name not in OURS:
+        elif name in PASSED:
             rest[name] = raw
+        elif name not in TRANSLATED and name not in DROPPED and name not in OURS:
+            shown = name[:_NAME_SHOWN]
+            raise NotCarried(shown, f"kproxy sends no '{shown}' to Anthropic.")
     return rest

@@ -89,6 +89,8 @@ def translate_messages(raw: Raw) -> Conversation:
     if not conversation.turns:
         raise NotCarried("messages", "Anthropic wants a message of the user's.")
     _trim(conversation.turns)
+    if not conversation.turns:
+        raise NotCarried("messages", "Anthropic goes on from no text of white space alone.")
     return conversation
 
 

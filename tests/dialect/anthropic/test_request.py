@@ -15,10 +15,12 @@ from kproxy.dialect.anthropic.request import (
     DEFAULT_MAX_TOKENS,
     DROPPED,
     EFFORT_MODELS,
+    PASSED,
     REFUSED,
     TRANSLATED,
     UNSAMPLED_MODELS,
     build,
+    refused,
 )
 from kproxy.dialect.openai import OURS
 from kproxy.errors import NotCarried, Rejected
@@ -116,12 +118,9 @@ def test_effort_where_the_model_is_known_to_take_it(
 
 def test_the_callers_own_output_config_stays() -> None:
     schema = {"type": "json_schema", "json_schema": {"schema": {"type": "object"}}}
-    body = sent(
-        {"messages": HELLO}, output_config={"effort": "max", "a": 1}, response_format=schema
-    )
+    body = sent({"messages": HELLO}, output_config={"effort": "max"}, response_format=schema)
     assert body["output_config"] == {
         "effort": "max",
-        "a": 1,
         "format": {"type": "json_schema", "schema": {"type": "object"}},
     }
 
@@ -144,6 +143,37 @@ def test_what_has_no_counterpart_is_named(name: str) -> None:
 def test_ours_and_the_dropped_never_go_up() -> None:
     nothing = {name: {"a": 1} for name in (*OURS, *DROPPED)}
     assert set(sent({"messages": HELLO}, **nothing)) == {"model", "max_tokens", "messages"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("system", "Write to ann@example.org"),
+        ("stop_sequences", ["x"]),
+        ("speed", "fast"),
+        ("inference_geo", "us"),
+        ("mcp_servers", [{"url": "https://a.example"}]),
+        ("container", "c"),
+        ("something_new", 1),
+    ],
+)
+def test_what_nobody_here_has_read_is_named(name: str, value: Any) -> None:
+    with pytest.raises(NotCarried) as caught:
+        sent({"messages": HELLO}, **{name: value})
+    assert caught.value.param == name
+    assert name not in sent({"messages": HELLO}, **{name: None})
+
+
+def test_an_output_config_says_the_effort_alone() -> None:
+    with pytest.raises(NotCarried) as caught:
+        sent({"messages": HELLO}, output_config={"effort": "max", "format": {"schema": {}}})
+    assert caught.value.param == "output_config.format"
+
+
+def test_anthropics_own_members_pass() -> None:
+    own = {"thinking": {"type": "enabled", "budget_tokens": 1_024}, "top_k": 5}
+    assert own.keys() == PASSED
+    assert own.items() <= sent({"messages": HELLO}, **own).items()
 
 
 def test_the_lists_do_not_overlap() -> None:
@@ -220,3 +250,5 @@ def test_whatever_passes_as_a_request_is_said_or_named(fields: Any, messages: An
     except NotCarried as error:
         named = error
     assert named.param if named else json.loads(sent_body)["messages"]
+    beforehand = refused(call.fields)
+    assert (beforehand and beforehand.param) == (named and named.param)

@@ -120,3 +120,8 @@ def test_what_has_no_place_is_named(message: Any, param: str) -> None:
 def test_system_text_alone_is_no_conversation() -> None:
     with pytest.raises(NotCarried, match="a message of the user's"):
         translated({"role": "system", "content": "Be brief."})
+
+
+def test_white_space_alone_is_no_conversation() -> None:
+    with pytest.raises(NotCarried, match="white space"):
+        translated({"role": "assistant", "content": " \n"})
