@@ -7,6 +7,8 @@
    are JSON inside a JSON string: its strings are edited one by one, so that a match never begins
    inside of an escape (`\\nann@...`), and numbers as well, since cards are written as such.
    Arguments that are no JSON are a text like any other.
+   Of a part of a kind that OpenAI does not have, nobody here knows which members a provider's model
+   reads, so each string in it is a text, but for the names of kinds and what is said to be base64.
 3. Two parsers must never see two requests: a name that stands twice in a message is refused.
 """
 
@@ -26,10 +28,13 @@ Edit = Callable[[str], str]
 """A text to what stands there instead; the same object, or an equal one, where nothing changes."""
 
 TEXTS = frozenset({
-    "arguments", "content", "custom", "function", "function_call", "input", "refusal", "text",
-    "reasoning", "reasoning_content", "tool_calls",
+    "arguments", "content", "custom", "file", "filename", "function", "function_call", "input",
+    "refusal", "text", "reasoning", "reasoning_content", "tool_calls",
 })  # fmt: skip
 """Members of a message, and of what stands in one, that hold text or lead to it."""
+
+KINDS = ("custom", "file", "function", "image_url", "input_audio", "refusal", "text")
+"""Of parts and calls that OpenAI has."""
 
 Members = dict[str, Raw]
 
@@ -153,12 +158,33 @@ def _walk(tree: Any, edit: Edit) -> Any:
         return _same(tree, [_walk(item, edit) for item in tree])
     if not isinstance(tree, dict):
         return tree
+    if tree.get("type", "text") not in KINDS:
+        return _walk_foreign(tree, edit)
     walked = {}
     for name, value in tree.items():
         if name == "arguments" and isinstance(value, str):
             walked[name] = _edit_arguments(value, edit)
         else:
             walked[name] = _walk(value, edit) if name in TEXTS else value
+    return _same(tree, walked)
+
+
+def _walk_foreign(tree: Any, edit: Edit) -> Any:
+    """A part that OpenAI does not have, or what stands in one; the input of a call in it is JSON of
+    the caller's, and edited like arguments."""
+    if isinstance(tree, str):
+        return _same(tree, edit(tree))
+    if isinstance(tree, list):
+        return _same(tree, [_walk_foreign(item, edit) for item in tree])
+    if not isinstance(tree, dict):
+        return tree
+    kept = {"type", "data"} if tree.get("type") == "base64" else {"type"}
+    walked = {}
+    for name, value in tree.items():
+        if name in kept and isinstance(value, str):
+            walked[name] = value
+        else:
+            walked[name] = (_walk_all if name == "input" else _walk_foreign)(value, edit)
     return _same(tree, walked)
 
 

@@ -38,10 +38,43 @@ def test_parts_of_a_message() -> None:
     )
 
 
+def test_the_name_of_a_file() -> None:
+    part = {"type": "file", "file": {"filename": "ann.pdf", "file_data": "data:;base64,annn"}}
+    [message] = json.loads(edited(json.dumps([{"role": "user", "content": [part]}])))
+    [found] = message["content"]
+    assert found["file"] == {"filename": "<A>.pdf", "file_data": "data:;base64,annn"}
+
+
 def test_nested_parts() -> None:
     assert "ann" not in edited(
         '[{"role":"tool","content":[{"type":"x","content":[{"type":"text","text":"ann"}]}]}]'
     )
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "ann"}},
+        {"type": "document", "title": "ann", "context": "ann", "source": {"type": "url"}},
+        {"type": "search_result", "source": "ann", "content": [{"type": "text", "text": "ann"}]},
+        {"type": "tool_use", "id": "x", "name": "f", "input": {"ann": ["ann", {"b": "ann"}]}},
+        {"type": "new", "a": [["ann", {"b": {"type": "text", "c": "ann"}}]]},
+        {"type": None, "a": "ann"},
+        {"type": ["text"], "a": "ann"},
+    ],
+)
+def test_every_string_of_a_part_that_openai_does_not_have(part: dict[str, object]) -> None:
+    before = json.dumps(part)
+    found = edited(f'[{{"role":"user","content":[{before}]}}]')
+    [message] = json.loads(found)
+    assert message["content"] == [json.loads(before.replace("ann", "<A>"))]
+
+
+def test_kinds_and_base64_of_such_a_part_stay() -> None:
+    source = {"type": "base64", "media_type": "application/pdf", "data": "annannannann"}
+    part = {"type": "annex", "source": source, "input": 5}
+    messages = Raw(json.dumps([{"role": "user", "content": [part]}]).encode())
+    assert edit_messages(messages, louder) is messages
 
 
 @pytest.mark.parametrize(
