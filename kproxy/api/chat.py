@@ -9,7 +9,7 @@ caller is told; nothing is dispatched, counted or charged for a refused request.
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 
 import trio
@@ -24,11 +24,13 @@ from kproxy.api.service import Held, Service
 from kproxy.api.stream import answer_stream
 from kproxy.api.whole import answer_whole
 from kproxy.downstream.exchange import Exchange
+from kproxy.errors import NotCarried
 from kproxy.guard.forms import read_forms
 from kproxy.guard.guarded import Guarded
 from kproxy.guard.validate import validate
 from kproxy.routing.candidates import is_auto
 from kproxy.routing.compare import Entry, compare
+from kproxy.routing.constraints import Refuses, takes_anything
 from kproxy.routing.conversation import Turn, turn_of
 from kproxy.routing.estimate import estimate_prompt_tokens
 from kproxy.routing.plan import Plan
@@ -83,7 +85,7 @@ async def _carry_out(
     if service.guardrails is not None or words.request.plugins:
         passed, guarded, plugged = await _prepared(service, exchange, passed)
     turn = turn_of(words, passed.caller.account.id) if is_auto(words.request.model) else None
-    ready = _ready(service, passed, words, turn)
+    ready = _ready(service, passed, words, turn, _refusals(service, passed.call))
     admitted = Admitted(passed, ready.prompt_tokens, ready.held, keep, guarded, plugged)
     with Job(service, exchange, admitted, ready.plan) as job:
         if ready.entries is not None:
@@ -108,7 +110,8 @@ async def _prepared(
     deadline = _deadline(service, exchange, call)
     work = None
     if call.request.plugins:
-        _ready(service, passed, call, None).held.release()
+        # Plugins may read what a provider has no words for, so nobody is asked about that yet.
+        _ready(service, passed, call, None, takes_anything).held.release()
         asking = asking_of(call, passed.caller.account.id)
         work = Preparation(service.plugins, call, asking, deadline)
         call = await work.read()
@@ -132,12 +135,14 @@ class _Ready(NamedTuple):
     entries: Sequence[Entry] | None = None
 
 
-def _ready(service: Service, passed: Passed, words: ChatCall, turn: Turn | None) -> _Ready:
+def _ready(
+    service: Service, passed: Passed, words: ChatCall, turn: Turn | None, refuses: Refuses
+) -> _Ready:
     """Planned, and what it may use reserved. Raises Rejected."""
     request, now = passed.call.request, trio.current_time()
     prompt_tokens = estimate_prompt_tokens(passed.call.prompt)
     stays = None if turn is None else service.conversations.route(turn, now)
-    decide = _decider(service, passed, words, prompt_tokens, stays)
+    decide = _decider(service, passed, words, prompt_tokens, stays, refuses)
     if not isinstance(request, CompareRequest):
         held, decision = reserve(service, passed, prompt_tokens, decide(request))
         return _Ready(held, decision, prompt_tokens)
@@ -145,6 +150,17 @@ def _ready(service: Service, passed: Passed, words: ChatCall, turn: Turn | None)
     plans = [one.plan for one in comparison.entries if one.plan is not None]
     held = reserve_all(service, passed, prompt_tokens, plans)
     return _Ready(held, comparison.plan, prompt_tokens, comparison.entries)
+
+
+def _refusals(service: Service, call: ChatCall) -> Refuses:
+    """What the APIs of providers have no words for in this request, each looked at once."""
+
+    @cache
+    def refuses(provider: str) -> NotCarried | None:
+        endpoint = service.endpoints.get(provider)
+        return None if endpoint is None else endpoint.dialect.refuses(call.fields)
+
+    return refuses
 
 
 def _deadline(service: Service, exchange: Exchange, call: ChatCall) -> float:
@@ -155,7 +171,12 @@ def _deadline(service: Service, exchange: Exchange, call: ChatCall) -> float:
 
 
 def _decider(
-    service: Service, passed: Passed, words: ChatCall, prompt_tokens: int, stays: str | None
+    service: Service,
+    passed: Passed,
+    words: ChatCall,
+    prompt_tokens: int,
+    stays: str | None,
+    refuses: Refuses,
 ) -> Callable[[ChatRequest], Plan]:
     """The planner with what is known at this moment. The router is asked about `words` where
     something depends on it. `stays`: who answered the conversation's last turn.
@@ -169,6 +190,6 @@ def _decider(
 
     def decide(request: ChatRequest) -> Plan:
         catalog, policy = service.catalog, service.policy
-        return plan(request, prompt_tokens, catalog, policy, routes, key, appraisal, stays)
+        return plan(request, prompt_tokens, catalog, policy, routes, key, appraisal, stays, refuses)
 
     return decide

@@ -6,7 +6,9 @@ what a key allows, is not known here: every route is taken to be healthy, and th
 
 import os
 import sys
+from functools import cache
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 import msgspec
@@ -14,6 +16,8 @@ import msgspec
 from kproxy.cli.options import as_json, config_option, print_table
 from kproxy.config import Overrides, load
 from kproxy.config.catalog import build_catalog
+from kproxy.config.providers import spoken
+from kproxy.errors import NotCarried
 from kproxy.guard.validate import validate
 from kproxy.money import format_usd
 from kproxy.routing.appraise import Appraiser
@@ -36,6 +40,7 @@ def explain(*, config: Path | None, json: bool) -> None:
     """Explain the decision for a chat request (JSON on standard input)."""
     # Here and not above: `kproxy --help` lists this command and needs no server.
     from kproxy.config.params import attempt_policy, json_limits
+    from kproxy.dialect.choose import dialect_for
 
     loaded = load(Overrides(config=config), os.environ)
     catalog, body = build_catalog(loaded), sys.stdin.buffer.read()
@@ -44,8 +49,15 @@ def explain(*, config: Path | None, json: bool) -> None:
     tokens = estimate_prompt_tokens(call.prompt)
     appraisal = Appraiser(loaded.router, catalog.models)(call.request)
 
+    @cache
+    def refuses(slug: str) -> NotCarried | None:
+        given = loaded.providers[slug]
+        host = urlsplit(given.base_url or "").hostname or ""
+        return dialect_for(spoken(slug, given), host).refuses(call.fields)
+
     def decide(request: ChatRequest) -> Plan:
-        return plan(request, tokens, catalog, attempt_policy(loaded), appraisal=appraisal)
+        policy = attempt_policy(loaded)
+        return plan(request, tokens, catalog, policy, appraisal=appraisal, refuses=refuses)
 
     asked = call.request
     decided = compare(asked, decide).plan if isinstance(asked, CompareRequest) else decide(asked)

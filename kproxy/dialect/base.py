@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from kproxy.errors import Fault, Rejected
+from kproxy.errors import Fault, NotCarried, Rejected
 from kproxy.schema.reply import ReplyUsage
 from kproxy.wire.events import Headers
 from kproxy.wire.sse import Event
@@ -76,6 +76,11 @@ class Dialect(Protocol):
         `limit` is how many tokens the answer may have where the caller does not say, None: not
         known. Raises NotCarried for what this API has no words for.
         """
+        ...
+
+    def refuses(self, fields: Mapping[str, msgspec.Raw]) -> NotCarried | None:
+        """What `encode` would raise for these members, whichever the model; None: it has words for
+        all of them. Asked before anything is planned."""
         ...
 
     def events(self, reader: Events, created: int) -> Events:

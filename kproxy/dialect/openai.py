@@ -76,6 +76,10 @@ class OpenAI:
         parts.append(b"}")
         return b"".join(parts)
 
+    def refuses(self, fields: Mapping[str, msgspec.Raw]) -> NotCarried | None:
+        """See `Dialect.refuses`."""
+        return None if self._plain else _refused(fields, self._quirks)
+
     def events(self, reader: Events, created: int) -> Events:
         """See `Dialect.events`."""
         return reader
@@ -144,13 +148,12 @@ class OpenAI:
 
 def _fitted(fields: Mapping[str, msgspec.Raw], quirks: Quirks) -> dict[str, msgspec.Raw]:
     """The members as this provider takes them. Raises NotCarried."""
+    refused = _refused(fields, quirks)
+    if refused is not None:
+        raise refused
     fitted: dict[str, msgspec.Raw] = {}
     for name, raw in fields.items():
-        if name in quirks.dropped:
-            continue
-        if name in quirks.refused:
-            if bytes(raw) != b"null" and bytes(raw) not in IDLE.get(name, ()):
-                raise NotCarried(name, f"This provider does not take '{name}'.")
+        if name in quirks.dropped or name in quirks.refused:
             continue
         renamed = quirks.renamed.get(name, name)
         if renamed == name or renamed not in fields:
@@ -158,6 +161,15 @@ def _fitted(fields: Mapping[str, msgspec.Raw], quirks: Quirks) -> dict[str, msgs
     if quirks.prefix and "messages" in fitted:
         fitted["messages"] = _marked(fitted["messages"])
     return fitted
+
+
+def _refused(fields: Mapping[str, msgspec.Raw], quirks: Quirks) -> NotCarried | None:
+    """A member that asks for something this provider does not take."""
+    for name, value in fields.items():
+        raw = bytes(value) if name in quirks.refused else b"null"
+        if raw != b"null" and raw not in IDLE.get(name, ()):
+            return NotCarried(name, f"This provider does not take '{name}'.")
+    return None
 
 
 def _marked(messages: msgspec.Raw) -> msgspec.Raw:

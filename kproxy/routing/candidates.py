@@ -12,7 +12,14 @@ import msgspec
 from kproxy.catalog.load import ALL_CAPABILITIES, Catalog, Model
 from kproxy.errors import Rejected
 from kproxy.routing.appraise import Appraisal
-from kproxy.routing.constraints import Expected, KeyConstraints, Violation, violations
+from kproxy.routing.constraints import (
+    Expected,
+    KeyConstraints,
+    Refuses,
+    Violation,
+    takes_anything,
+    violations,
+)
 from kproxy.routing.estimate import DEFAULT_OUTPUT_TOKENS, estimate_cost
 from kproxy.routing.live import Live
 from kproxy.schema.chat import ChatRequest
@@ -37,6 +44,7 @@ class Case(NamedTuple):
     key: KeyConstraints
     appraisal: Appraisal | None
     most_output: int | None  # tokens of all choices, where the caller has a limit
+    refuses: Refuses = takes_anything
 
 
 class Judged(msgspec.Struct, frozen=True):
@@ -98,7 +106,9 @@ def judge(case: Case, model: Model, live: Live) -> Judged:
     likely = estimate_cost(price, case.prompt_tokens, usual if most is None else min(most, usual))
     cost = likely if most is None else estimate_cost(price, case.prompt_tokens, most)
     expected = Expected(cost, usual if most is None else most, quality)
-    against = violations(request, model, case.catalog, case.prompt_tokens, expected, case.key)
+    against = violations(
+        request, model, case.catalog, case.prompt_tokens, expected, case.key, case.refuses
+    )
     if not against and live.resting > 0:
         against = (Violation(BREAKER, f"{live.why}, for {math.ceil(live.resting)} s"),)
     return Judged(model, expected, likely, live, against, _slow(request, live))

@@ -2,16 +2,18 @@
 
 Hard filters only (contract section 5.2): a candidate that breaks one is not used, and the reason
 stays with it. The order is fixed and the cost cap comes last, so a candidate is filtered out by
-the cap only when nothing else stands against it.
+the cap only when nothing else stands against it. Before it comes what the provider's API has no
+words for; it is the dearest to find out, and asked only where nothing else stands against it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import NamedTuple
 
 import msgspec
 
 from kproxy.catalog.load import ALL_CAPABILITIES, Catalog, Model
+from kproxy.errors import NotCarried
 from kproxy.money import NANOS_PER_USD, format_usd
 from kproxy.schema.chat import PRECISION_RANK, ChatRequest
 
@@ -20,10 +22,13 @@ __all__ = [
     "COST_CAP",
     "COST_CAPS",
     "KEY_COST_CAP",
+    "UNSUPPORTED",
     "Expected",
     "KeyConstraints",
+    "Refuses",
     "Violation",
     "named",
+    "takes_anything",
     "usd_cap",
     "violations",
     "with_floor",
@@ -32,6 +37,11 @@ __all__ = [
 COST_CAP = "x_kairosroute.max_cost_usd"
 KEY_COST_CAP = "maxCostPerRequestUsd"
 COST_CAPS = frozenset({COST_CAP, KEY_COST_CAP})
+
+UNSUPPORTED = "unsupported_parameter"
+
+Refuses = Callable[[str], NotCarried | None]
+"""A provider's slug to what its API has no words for in the request; None: it has all."""
 
 
 class KeyConstraints(msgspec.Struct, frozen=True):
@@ -74,10 +84,17 @@ def with_floor(key: KeyConstraints, floor: float | None) -> KeyConstraints:
 
 
 class Violation(NamedTuple):
-    """`constraint` is the request's field where there is one; `reason` is for people."""
+    """`constraint` is the request's field where there is one; `reason` is for people. `param` is
+    what the provider has no words for, where that is the constraint."""
 
     constraint: str
     reason: str
+    param: str | None = None
+
+
+def takes_anything(_: str) -> None:
+    """`Refuses` where nobody knows better."""
+    return
 
 
 def violations(
@@ -87,6 +104,7 @@ def violations(
     prompt_tokens: int,
     expected: Expected,
     key: KeyConstraints = ANYTHING,
+    refuses: Refuses = takes_anything,
 ) -> tuple[Violation, ...]:
     """Everything that stands against this model, the first reason first.
 
@@ -106,6 +124,9 @@ def violations(
         found += _membership(request, model)
     if key is not ANYTHING:
         found += _guardrails(key, model, expected)
+    if not found and (refused := refuses(model.provider)) is not None:
+        reason = f"'{refused.param}': {refused.message}"
+        found.append(Violation(UNSUPPORTED, reason, refused.param))
     if request.x_kairosroute is not None:
         found += _cost(COST_CAP, _cap(request), expected.cost)
     if key.max_cost is not None:

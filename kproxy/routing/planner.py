@@ -27,9 +27,12 @@ from kproxy.routing.candidates import BREAKER, Case, Judged, candidate, candidat
 from kproxy.routing.constraints import (
     ANYTHING,
     COST_CAPS,
+    UNSUPPORTED,
     KeyConstraints,
+    Refuses,
     Violation,
     named,
+    takes_anything,
     usd_cap,
     with_floor,
 )
@@ -69,16 +72,17 @@ def plan(
     key: KeyConstraints = ANYTHING,
     appraisal: Appraisal | None = None,
     stays: str | None = None,
+    refuses: Refuses = takes_anything,
 ) -> Plan:
     """Decide. `appraisal`: the router's expectations, None where it was not asked; `stays`: who
-    answered the conversation's last turn.
+    answered the conversation's last turn; `refuses`: what each provider's API has no words for.
 
     Raises `Rejected`: 404 unknown model, 400 no model left, 402 all above the cap, 503 all resting.
     """
     floors = policy.routing.floors
     if appraisal is not None and floors:
         key = with_floor(key, floors.get(appraisal.judgement.category))
-    case = Case(request, prompt_tokens, catalog, key, appraisal, request.most_output)
+    case = Case(request, prompt_tokens, catalog, key, appraisal, request.most_output, refuses)
     judged = [
         judge(case, model, snapshot.get(model.key, UNKNOWN))
         for model in candidates(request, catalog)
@@ -258,7 +262,7 @@ def _cost_cap(request: ChatRequest, key: KeyConstraints) -> int | None:
 
 def _refusal(request: ChatRequest, judged: Iterable[Judged]) -> Rejected:
     """Why nothing is left: what rests, when that is all; then the cost cap, when something passed
-    all the rest; else the others."""
+    all the rest; then what an API has no words for, likewise; else the others."""
     filters = [(one.model, one.against[0]) for one in judged]
     resting = [one for one in judged if one.against[0].constraint == BREAKER]
     if resting:
@@ -271,6 +275,10 @@ def _refusal(request: ChatRequest, judged: Iterable[Judged]) -> Rejected:
             f"No candidate is known to stay within '{capped[0][1].constraint}': {_listed(capped)}.",
             param=capped[0][1].constraint,
         )
+    wordless = [(model, why) for model, why in filters if why.constraint == UNSUPPORTED]
+    if wordless:
+        message = f"No candidate takes everything that is asked for: {_listed(wordless)}"
+        return Rejected(400, UNSUPPORTED, message, param=wordless[0][1].param)
     shown = [(model, why) for model, why in filters if why.constraint != "enabled"] or filters
     names = tuple(dict.fromkeys(why.constraint for _, why in shown))
     return Rejected(

@@ -162,8 +162,13 @@ async def test_a_field_without_a_place_goes_to_who_has_one(
     answer = await listen(streamed(one, logit_bias={"5": 1}))
     assert answer.text == "Onetwo"
     assert one.providers["claude"].dialled == []
-    first, second = one.receipts[0].attempts
-    assert (first.ending, first.usage, second.ending) == (Ending.REJECTED, None, Ending.COMPLETE)
+    (receipt,) = one.receipts
+    assert [(used.provider, used.ending) for used in receipt.attempts] == [
+        ("dear", Ending.COMPLETE)
+    ]
+    (out,) = [found for found in receipt.candidates if found.filtered_out_by is not None]
+    assert (out.provider, out.filtered_out_by) == ("claude", "unsupported_parameter")
+    assert out.reasons == ("'logit_bias': Anthropic's API has nothing like 'logit_bias'.",)
     assert one.at_rest()
 
 
@@ -177,8 +182,32 @@ async def test_a_field_without_a_place_is_named(
     error = answer.json()["error"]
     assert (error["param"], error["code"]) == ("logit_bias", "unsupported_parameter")
     assert error["type"] == "invalid_request_error"
-    assert one.receipts[0].execution.status is Ending.REJECTED
+    assert one.receipts == []
     assert one.at_rest()
+
+
+@pytest.mark.parametrize("fields", [{}, {"x_kairosroute": {"heal": True}}])
+async def test_json_without_a_schema_is_refused_before_anything_is_held(
+    autojump_clock: MockClock, nursery: trio.Nursery, fields: dict[str, Any]
+) -> None:
+    one = house(nursery)
+    answer = await one.ask(response_format={"type": "json_object"}, **fields)
+    error = answer.json()["error"]
+    assert (answer.status, error["code"]) == (400, "unsupported_parameter")
+    assert error["param"] == "response_format"
+    assert "use response_format json_schema" in error["message"]
+    assert one.providers["claude"].dialled == []
+    assert one.at_rest()
+
+
+async def test_a_system_text_beside_the_messages_goes_nowhere(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    one = house(nursery)
+    answer = await one.ask(system="word " * 600_000, x_kairosroute={"max_cost_usd": 0.01})
+    error = answer.json()["error"]
+    assert (answer.status, error["param"]) == (400, "system")
+    assert one.providers["claude"].dialled == []
 
 
 async def test_a_prompt_that_is_too_long_goes_to_a_longer_window(

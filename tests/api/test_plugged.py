@@ -1,17 +1,20 @@
 """What plugins do before a request is planned: found, read, reported, in time."""
 
 import json
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import pytest
 import trio
+from msgspec import Raw
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from kproxy.admission.keys import Account, KeyRecord, digest
 from kproxy.admission.quota import Amount
 from kproxy.api.plugged import Asking, Plugins, Preparation, asking_of
-from kproxy.errors import Rejected
+from kproxy.dialect.openai import OpenAI
+from kproxy.errors import NotCarried, Rejected
 from kproxy.plugins.source import PluginFailed
 from kproxy.schema.chat import decode_chat
 from kproxy.schema.jsonlimits import JsonLimits
@@ -19,7 +22,7 @@ from kproxy.schema.receipt import PluginReport
 from tests.api.test_chat_cancelled import idle, serve_one
 from tests.fakes.caller import Answer, chat
 from tests.fakes.cancel import cancelled_at
-from tests.fakes.house import KEY, House
+from tests.fakes.house import KEY, House, model
 from tests.fakes.ledgers import NoLimits, Reserved
 from tests.fakes.plugged import Adder, Finder, Reader, plugged, reply, sent
 from tests.fakes.streams import GOOD, listen, streamed
@@ -157,6 +160,30 @@ async def test_a_reader_changes_the_messages(
     assert content.startswith("<context-")
     assert content.endswith("\n\nREAD")
     assert reports(answer)[0] == {"id": "pdf-reader", "ok": True, "ms": 0.0, "sources": 1}
+
+
+async def test_what_is_read_need_not_be_taken_by_who_answers(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    class Wordless(OpenAI):
+        """Takes no parts."""
+
+        def refuses(self, fields: Mapping[str, Raw]) -> NotCarried | None:
+            parts = b'"type"' in bytes(fields["messages"])
+            return NotCarried("messages", "no parts") if parts else None
+
+    offered = plugged(pdf_reader=Reader().plugin())
+    house = House(
+        nursery,
+        models=[model("cheap/m")],
+        scripts={"cheap": [[WHOLE]]},
+        plugins=offered,
+        speaks={"cheap": Wordless()},
+    )
+    parts = [{"role": "user", "content": [{"type": "text", "text": "Hello!"}]}]
+    assert (await house.ask(plugins=["pdf-reader"], messages=parts)).text == "Hi"
+    refused = await house.ask(messages=parts)
+    assert (refused.status, refused.error["code"]) == (400, "unsupported_parameter")
 
 
 async def test_what_cannot_be_read_cannot_be_answered(

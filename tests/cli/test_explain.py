@@ -82,3 +82,19 @@ def test_a_refusal(run):
     assert (result.exit_code, result.stdout) == (1, "")
     assert "zdr" in result.stderr
     assert run(temperature=9).exit_code == 1
+
+
+def test_what_a_provider_has_no_words_for(run):
+    claude = """\
+[providers.claude]
+base_url = "http://127.0.0.1:9001/v1"
+dialect = "anthropic"
+[[models]]
+id = "third"
+provider = "claude"
+price = { input = 1, output = 1 }
+quality = 0.7
+"""
+    found = json.loads(run("--json", config=CONFIG + claude, n=2).stdout)
+    out = {one["model_id"]: one["filtered_out_by"] for one in found["candidates"]}
+    assert out == {"small": None, "large": None, "third": "unsupported_parameter"}

@@ -37,7 +37,7 @@ def test_the_dialects_answer_every_question() -> None:
     asked = {name for name in vars(Dialect) if not name.startswith("_")}
     asked |= set(Dialect.__annotations__)
     assert asked == {
-        *("path", "credentials", "encode", "events", "completion"),
+        *("path", "credentials", "encode", "refuses", "events", "completion"),
         *("read_chunk", "read_reply", "read_error"),
     }
     assert all(hasattr(dialect, name) for dialect in dialects for name in asked)

@@ -64,6 +64,12 @@ def test_what_would_be_lost_is_named(host: str, name: str, value: Any) -> None:
     with pytest.raises(NotCarried) as caught:
         sent(host, **{name: value})
     assert caught.value.param == name
+    fields = {name: msgspec.Raw(msgspec.json.encode(value))}
+    beforehand = OpenAI(quirks_of(host)).refuses(fields)
+    assert beforehand is not None
+    assert beforehand.param == name
+    assert OpenAI(quirks_of(host)).refuses({name: msgspec.Raw(b"null")}) is None
+    assert OpenAI(quirks_of("api.openai.com")).refuses(fields) is None
 
 
 def test_who_tells_the_usage_anyway_is_not_asked() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kproxy.catalog.load import Catalog, Model, Price, Provider, RouteTimeouts, load_packaged
-from kproxy.errors import Rejected
+from kproxy.errors import NotCarried, Rejected
 from kproxy.routing.candidates import is_auto
 from kproxy.routing.constraints import Expected, violations
 from kproxy.routing.plan import AttemptPolicy, Plan, Timeouts
@@ -338,3 +338,63 @@ def test_laws(fields: dict[str, object], catalog: Catalog, prompt_tokens: int) -
         costs = [attempt.est_cost for attempt in decided.attempts]
         known = [one for one in costs if one is not None]
         assert costs == sorted(known) + [None] * (len(costs) - len(known))
+
+
+# --- what an API has no words for
+
+
+def wordless(provider: str) -> NotCarried | None:
+    return NotCarried("n", "it says one thing") if provider in ("deepseek", "xai") else None
+
+
+def test_who_has_no_words_for_a_request_is_no_candidate() -> None:
+    decided = plan(request(), 100, PACKAGED, POLICY, refuses=wordless)
+    assert order(decided)[0] == "minimax/minimax-m2.5"
+    out = {one.provider: one for one in decided.candidates if one.filtered_out_by is not None}
+    assert out.keys() == {"deepseek", "xai"}
+    assert out["xai"].filtered_out_by == "unsupported_parameter"
+    assert out["xai"].reasons == ("'n': it says one thing",)
+
+
+@pytest.mark.parametrize(
+    ("model", "fields", "status", "code", "param"),
+    [
+        ("deepseek-chat", {}, 400, "unsupported_parameter", "n"),
+        (
+            "auto",
+            {"x_kairosroute": {"models": ["deepseek-chat"]}},
+            400,
+            "unsupported_parameter",
+            "n",
+        ),
+        ("deepseek-chat", {"zdr": True}, 400, "no_models_available", "zdr"),
+        (
+            "deepseek-chat",
+            {"x_kairosroute": {"max_cost_usd": 0}},
+            400,
+            "unsupported_parameter",
+            "n",
+        ),
+        (
+            "auto",
+            {"x_kairosroute": {"max_cost_usd": 0}},
+            402,
+            "cost_guardrail_exceeded",
+            "x_kairosroute.max_cost_usd",
+        ),
+    ],
+    ids=str,
+)
+def test_where_nobody_else_is_left_the_field_is_named(
+    model: str, fields: dict[str, object], status: int, code: str, param: str
+) -> None:
+    with pytest.raises(Rejected) as caught:
+        plan(request(model, **fields), 100, PACKAGED, POLICY, refuses=wordless)
+    refusal = caught.value
+    assert (refusal.status, refusal.code, refusal.param) == (status, code, param)
+
+
+def test_nobody_is_asked_for_words_who_is_out_already() -> None:
+    asked: list[str] = []
+    plan(request(zdr=True), 100, PACKAGED, POLICY, refuses=asked.append)
+    assert asked == ["openai", "anthropic"]

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from kproxy.dialect.anthropic.reply import completion
-from kproxy.dialect.anthropic.request import build
+from kproxy.dialect.anthropic.request import build, refused
 from kproxy.dialect.anthropic.stream import Chunks
 from kproxy.dialect.base import ChunkFacts, Events, ReplyFacts
 from kproxy.dialect.openai import OpenAI
-from kproxy.errors import Fault, FaultKind, Rejected
+from kproxy.errors import Fault, FaultKind, NotCarried, Rejected
 from kproxy.wire.events import Headers
 
 __all__ = ["VERSION", "Anthropic"]
@@ -60,6 +60,10 @@ class Anthropic:
     ) -> bytes:
         """See `Dialect.encode`."""
         return build(fields, upstream, stream, limit)
+
+    def refuses(self, fields: Mapping[str, msgspec.Raw]) -> NotCarried | None:
+        """See `Dialect.refuses`."""
+        return refused(fields)
 
     def events(self, reader: Events, created: int) -> Events:
         """See `Dialect.events`."""
