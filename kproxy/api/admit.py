@@ -76,12 +76,13 @@ def reserve(service: Service, passed: Passed, prompt_tokens: int, plan: Plan) ->
 
     Raises Rejected: 429 `insufficient_quota` where none fits, 503 where there is no room for its
     receipt. Of attempts that run one after the other only one is charged, see `api/job.py`; so
-    what is held is the most of those that may run at one time, among the first that may be made.
+    what is held is the most of those that may run at one time. Each of the plan may be reached,
+    since one that rests when its turn comes does not count.
     """
     fitting = list(plan.attempts)
     while True:
-        amounts = [_may_use(passed, prompt_tokens, spec) for spec in fitting[: plan.most]]
-        at_once = min(plan.beside, len(amounts))
+        amounts = [_may_use(passed, prompt_tokens, spec) for spec in fitting]
+        at_once = min(plan.beside, plan.most, len(amounts))
         asked = Amount(
             at_once * max(one.tokens for one in amounts),
             at_once * max(one.spend for one in amounts),
@@ -105,7 +106,7 @@ def reserve_all(
     answer was asked for. Raises Rejected 429 and 503 like `reserve`."""
     most = Amount(0, 0)
     for plan in plans:
-        amounts = [_may_use(passed, prompt_tokens, spec) for spec in plan.attempts[: plan.most]]
+        amounts = [_may_use(passed, prompt_tokens, spec) for spec in plan.attempts]
         most = Amount(
             most.tokens + max(one.tokens for one in amounts),
             most.spend + max(one.spend for one in amounts),

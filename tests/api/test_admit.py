@@ -14,6 +14,7 @@ from kproxy.admission.guardrails import Guardrails
 from kproxy.admission.keys import Account, KeyRecord, Secret, digest
 from kproxy.admission.quota import Amount
 from kproxy.admission.tiers import TIERS
+from kproxy.errors import Fault, FaultKind
 from kproxy.outcome import Ending
 from kproxy.routing.plan import Timeouts
 from kproxy.store.counters import Counters, open_counters
@@ -208,6 +209,26 @@ async def test_what_a_request_may_use(
     prompt = asked.tokens - output
     assert 0 < prompt < 20
     assert asked.spend == 1_000 * prompt + 2_000 * output
+
+
+async def test_whoever_may_answer_in_the_end_is_reserved_for(
+    autojump_clock: MockClock, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who rests when its turn comes is no attempt, and the next one's turn comes."""
+    one = House(nursery, scripts={"dear": [[SAYS]]}, record=record("business"))
+    one.policy(retries=0)
+    admit = one.service.routes.admit
+
+    def rests(key: str, now: float) -> Any:
+        if key == "cheap/m":
+            raise Fault(FaultKind.RESTING, "it rests")
+        return admit(key, now)
+
+    monkeypatch.setattr(one.service.routes, "admit", rests)
+    answer = await one.ask(max_tokens=100)
+    assert answer.headers["x-kairosroute-provider"] == "dear"
+    (asked,) = one.limits.asked
+    assert asked.spend == 10_000 * (asked.tokens - 100) + 20_000 * 100
 
 
 async def test_of_attempts_at_one_time_each_is_reserved(
