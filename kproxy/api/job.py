@@ -200,6 +200,10 @@ class Job:
         if record.shown and outcome.usage is not None:
             self._parts.append(outcome)
 
+    def forget(self, record: AttemptRecord) -> None:
+        """The provider was not asked after all."""
+        self.running.pop(record, None)
+
     def show(self, outcome: AttemptOutcome) -> None:
         """Of several attempts that are complete, this is the one whose words the caller gets."""
         self._answered = outcome

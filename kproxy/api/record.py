@@ -3,6 +3,7 @@
 Whoever runs the attempt does it inside `with record:`; leaving it by an exception closes the
 connection and says how the attempt ended, and so does `complete` at its good end. Either way there
 is exactly one `AttemptOutcome`, the route's health and window hear of it, and it is counted.
+Only what the provider's API has no words for was no attempt, and leaves nothing.
 """
 
 from typing import Protocol
@@ -52,6 +53,10 @@ class Request(Protocol):
 
     def note(self, record: "AttemptRecord", outcome: AttemptOutcome) -> None:
         """The attempt has ended."""
+        ...
+
+    def forget(self, record: "AttemptRecord") -> None:
+        """It was none: nothing was sent."""
         ...
 
 
@@ -111,11 +116,13 @@ class AttemptRecord:
             self.attempt.close()
         elif isinstance(fault, Fault):
             self._break(fault, now)
+        elif isinstance(fault, NotCarried):
+            self._grant.abandoned(now, None)
+            self._ended = True
+            self.attempt.close()
+            self._job.forget(self)
         elif ending is Ending.REJECTED:
-            if isinstance(fault, NotCarried):
-                self._grant.abandoned(now, None)  # it was not asked
-            else:
-                self._grant.refused(now)
+            self._grant.refused(now)
             self._leave(Ending.REJECTED, self._used(charged=False), None, now)
         elif ending is Ending.ERROR:
             self._grant.abandoned(now, None)

@@ -2,8 +2,8 @@
 
 Contract section 10: once, on the same or the next model. The next one of the plan comes first,
 since who has written what nobody can read is likely to do it again; where there is none, the same
-one is told what was wrong. The attempts that the plan allows, and its cost cap for the sum of all,
-hold for this one, too.
+one is told what was wrong. Only one is asked, but who rests when its turn comes is passed over. The
+attempts that the plan allows, and its cost cap for the sum of all, hold for this one, too.
 """
 
 from collections.abc import Collection, Iterable
@@ -27,10 +27,12 @@ def again_plan(
     if len(tried) >= plan.most:
         return None
     costs = tuple(spent)
-    fresh = [spec for spec in plan.attempts if spec.model.key not in tried]
-    for spec in (*fresh, answered):
-        if affordable(costs, spec.est_cost, plan.cost_cap):
-            return msgspec.structs.replace(
-                plan, attempts=(spec,), most=1, strategy="single", beside=1, rescue=False
-            )
-    return None
+    fresh = [spec for spec in plan.attempts if spec.model.key not in {*tried, answered.model.key}]
+    able = tuple(
+        spec for spec in (*fresh, answered) if affordable(costs, spec.est_cost, plan.cost_cap)
+    )
+    if not able:
+        return None
+    return msgspec.structs.replace(
+        plan, attempts=able, most=1, strategy="single", beside=1, rescue=False
+    )

@@ -2,17 +2,20 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+from msgspec import Raw
 from trio.testing import MockClock
 
 from kproxy.admission.keys import Secret
 from kproxy.dialect.anthropic.messages import Anthropic
+from kproxy.errors import NotCarried
 from kproxy.outcome import Ending, Usage
+from tests.api.test_healing import says
 from tests.fakes.house import DEAR, House, model
 from tests.fakes.raw_provider import LAST_CHUNK, framed
 from tests.fakes.scripted import Act, Answer, ok
@@ -197,6 +200,42 @@ async def test_json_without_a_schema_is_refused_before_anything_is_held(
     assert error["param"] == "response_format"
     assert "use response_format json_schema" in error["message"]
     assert one.providers["claude"].dialled == []
+    assert one.at_rest()
+
+
+class Unasked(Anthropic):
+    """It says only at dispatch what it has no words for."""
+
+    def refuses(self, fields: Mapping[str, Raw]) -> NotCarried | None:
+        return None
+
+
+async def test_what_is_found_out_at_dispatch_was_no_attempt(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """It takes no attempt from those who are asked again."""
+    models = [model(key) for key in ("claude/m", "first/m", "second/m")]
+    one = House(
+        nursery,
+        models=models,
+        scripts={"first": [[says("no JSON")]], "second": [[says('{"n":1}')]]},
+        speaks={"claude": Unasked()},
+    ).policy(retries=1)
+    answer = await one.ask(response_format={"type": "json_object"})
+    assert answer.text == '{"n":1}'
+    (receipt,) = one.receipts
+    assert [used.provider for used in receipt.attempts] == ["first", "second"]
+    assert one.at_rest()
+
+
+async def test_alone_it_is_refused_by_name(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    one = House(nursery, models=[CLAUDE], speaks={"claude": Unasked()})
+    answer = await one.ask(n=2)
+    assert (answer.status, answer.error["param"]) == (400, "n")
+    (receipt,) = one.receipts
+    assert (receipt.attempts, receipt.execution.status) == ((), Ending.REJECTED)
     assert one.at_rest()
 
 
