@@ -61,7 +61,10 @@ async def _answer(service: Service, exchange: Exchange, decode: Decode) -> None:
     body = await exchange.read_body()
     call = decode(body, service.json_limits)
     validate(call.request, paid=caller.paid, offered=service.plugins.offered)
-    passed = Passed(caller, call, rate, arrived, read_forms(call.request, call.fields))
+    forms = read_forms(call.request, call.fields)
+    if forms is not None and forms.content is not None:
+        await service.apart.check(forms.content, _deadline(service, exchange, call))
+    passed = Passed(caller, call, rate, arrived, forms)
     key = idempotency_key(exchange.head.headers, call.request)
     if key is None:
         await _carry_out(service, exchange, passed)

@@ -4,8 +4,10 @@
 it comes unless `x_kairosroute.heal` says otherwise, and `false` switches it off everywhere. Asked
 for so, it needs no `response_format` where there are tools: the arguments of a call are JSON, too.
 
-The caller's schema is checked here, before anything is dispatched. A tool's schema is the tool's:
-one that cannot be used says nothing, and is no reason to refuse the request.
+The caller's schema is checked before anything is dispatched: here as far as `peek_schema` goes, the
+rest by `api/apart.py`. A tool's schema is the tool's: one that cannot be used says nothing, and is
+no reason to refuse the request. Of tools only the schemas of those are looked at that were called,
+and of these `MOST_READ` in all; what is beyond is not checked, and marked so.
 """
 
 from collections.abc import Mapping
@@ -16,19 +18,23 @@ from msgspec import Raw
 
 from kproxy.errors import Rejected, rejected_field
 from kproxy.guard.heal import Form, Healed, heal
-from kproxy.guard.schemas import read_schema
+from kproxy.guard.schemas import AT_ONCE, Schema, peek_schema, read_schema, unread_schema
 from kproxy.schema.chat import ChatRequest
 from kproxy.schema.compare import CompareRequest
 
-__all__ = ["WAYS", "Forms", "heal_by", "read_forms"]
+__all__ = ["MOST_READ", "WAYS", "Forms", "check_by", "heal_by", "read_forms", "refuse_schema"]
 
 Way = Literal["whole", "buffer", "stream"]
 
 WAYS = ("buffer", "stream")
 """Of healing a stream; `true` is the last of them."""
 
+MOST_READ = 4 * AT_ONCE
+"""Parts of the schemas of all tools that one answer calls, see `Schema.weight`."""
+
 _PARAM = "x_kairosroute.heal"
 _SCHEMA_PARAM = "response_format.json_schema.schema"
+_TOOLS_PARAM = "tools"
 _NOTHING = Raw(b"")
 
 
@@ -60,16 +66,34 @@ class Forms:
         self.way = way
         self.content = content
         self._tools = tools
-        self._arguments: dict[str, Form] | None = None
+        self._parameters: dict[str, bytes] | None = None
+        self._arguments: dict[str, Form] = {}
+        self._room = MOST_READ
 
     def __repr__(self) -> str:
         return f"<Forms {self.way}>"
 
     def arguments(self, name: str) -> Form:
-        """The form of the arguments of that tool."""
-        if self._arguments is None:
-            self._arguments = {} if self._tools is None else _read_tools(self._tools)
-        return self._arguments.get(name, Form(arguments=True))
+        """The form of the arguments of that tool; its schema was not compiled."""
+        form = self._arguments.get(name)
+        if form is None:
+            if self._parameters is None:
+                self._parameters = {} if self._tools is None else _parameters(self._tools)
+            raw = self._parameters.get(name)
+            schema = None if raw is None else self._peek(raw)
+            form = self._arguments[name] = Form(schema, arguments=True)
+        return form
+
+    def _peek(self, raw: bytes) -> Schema | None:
+        if self._room <= 0:
+            return unread_schema()
+        try:
+            schema = peek_schema(raw, _TOOLS_PARAM)
+        except Rejected:
+            self._room -= AT_ONCE  # as much may have been looked at
+            return None
+        self._room -= schema.weight
+        return schema
 
 
 def read_forms(request: ChatRequest, fields: Mapping[str, Raw]) -> Forms | None:
@@ -102,27 +126,39 @@ def _content(asked: Raw) -> Form:
         raise rejected_field("response_format", message) from None
     if found is None or bytes(found.schema) in (b"", b"null"):
         return Form()
-    return Form(read_schema(bytes(found.schema), _SCHEMA_PARAM))
+    return Form(peek_schema(bytes(found.schema), _SCHEMA_PARAM))
 
 
-def _read_tools(tools: Raw) -> dict[str, Form]:
+def _parameters(tools: Raw) -> dict[str, bytes]:
+    """The schema of each tool that has one."""
     try:
         found = _decode_tools(tools) or []
     except msgspec.ValidationError:
         return {}
-    forms: dict[str, Form] = {}
-    for tool in found:
-        if tool.function is None or not tool.function.parameters:
-            continue
-        try:
-            schema = read_schema(bytes(tool.function.parameters), "tools")
-        except Rejected:
-            continue
-        forms[tool.function.name] = Form(schema, arguments=True)
-    return forms
+    functions = [tool.function for tool in found if tool.function is not None]
+    return {one.name: bytes(one.parameters) for one in functions if one.parameters}
+
+
+def check_by(schema: bytes) -> str | None:
+    """What is wrong with a `response_format`'s schema, for another process."""
+    try:
+        read_schema(schema, _SCHEMA_PARAM)
+    except Rejected as refusal:
+        return refusal.message
+    return None
+
+
+def refuse_schema(message: str) -> Rejected:
+    """The 400 for what `check_by` has said."""
+    return rejected_field(_SCHEMA_PARAM, message)
 
 
 def heal_by(text: str, finish: str, schema: bytes | None, arguments: bool) -> Healed:
-    """`heal`, for another process: a schema as the bytes that passed here."""
-    read = None if schema is None else read_schema(schema, _SCHEMA_PARAM)
+    """`heal`, for another process; no bytes are a schema that is not to be read. One that cannot
+    be used says nothing: it is a tool's, since a caller's own was refused."""
+    try:
+        read = unread_schema() if schema == b"" else None
+        read = read_schema(schema, _SCHEMA_PARAM) if schema else read
+    except Rejected:
+        read = None
     return heal(text, finish, Form(read, arguments))

@@ -7,7 +7,8 @@ has left already, since mends change no stretch of a text that is good.
 
 Where nothing can be done the text leaves as it came, and `report` says so. All is done in the step
 that reads the stream, so a text of more than `MAX_TEXT` characters, or one whose schema would take
-long to check, is not healed here. And nobody is asked again: the caller has the beginning.
+long to check, is not healed here; by a large schema nothing is checked at all. And nobody is asked
+again: the caller has the beginning.
 """
 
 from collections.abc import Mapping

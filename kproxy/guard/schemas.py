@@ -10,10 +10,15 @@ cycles cut. A reference that leaves the schema is refused, whoever would follow 
 expressions, in which look-around does not exist. And before a value is checked, `work` says how
 much that can be, so that the caller of this file can do it elsewhere or not at all.
 
+To count a schema's parts and to compile it takes time, too, some 2 us a part and up to 0.7 ms a
+pattern, and the caller may send many. So `peek_schema` reads at once what is small, compiles
+nothing, and says of any other only that it `is_large`: to be read elsewhere, by `read_schema`.
+
 The validator comes with the extra `heal`. Without it a schema is still checked as far as said
 above, and `checks` is False: values are mended, and nobody says whether they fit.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from typing import NamedTuple
@@ -23,7 +28,10 @@ import msgspec
 
 from kproxy.errors import Rejected, rejected_field
 
-__all__ = ["MOST_BYTES", "Schema", "Wrong", "has_validator", "read_schema"]
+__all__ = [
+    "AT_ONCE", "MOST_BYTES", "Schema", "Wrong", "has_validator", "load_validator", "must_load",
+    "peek_schema", "read_schema", "unread_schema",
+]  # fmt: skip
 
 MOST_BYTES = 65_536
 """Of one schema. OpenAI takes 120,000 characters of names and values in all, and few come near."""
@@ -33,6 +41,12 @@ MOST_NODES = 20_000  # with every reference followed
 MOST_STEPS_DOWN = 200  # levels and references together
 MOST_PATTERNS = 100  # each may compile to a quarter of a megabyte
 _PATTERN_BYTES = 262_144
+
+AT_ONCE = 4_000
+"""Parts of a schema that is read and compiled where we are: some 10 ms at most, mostly far less."""
+
+PATTERN = 500
+"""Parts that a pattern counts as."""
 
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 _CAP = 2**62
@@ -51,23 +65,41 @@ class Cost(NamedTuple):
     nodes: int  # with every reference followed
     returns: int  # references back into what is being read: recursion
     patterns: int = 0
+    parts: int = 0  # at most, with no reference followed
 
 
 class Schema:
-    """A schema that passed: its bytes, and `value`, what they are."""
+    """A schema that passed: its bytes, and `value`, what they are. `is_large`: nothing of it has
+    been read here, and it knows nothing."""
 
-    def __init__(self, raw: bytes, value: object, cost: Cost, validator: object = None) -> None:
+    def __init__(
+        self, raw: bytes, value: object, cost: Cost, param: str, *, is_large: bool = False
+    ) -> None:
         self.raw = raw
         self.value = value
+        self.is_large = is_large
         self._cost = cost
-        self._validator = validator
+        self._param = param
+        self._validator: object = None
 
     def __repr__(self) -> str:
         return f"<Schema of {self._cost.nodes} nodes>"
 
+    def compile(self) -> None:
+        """Make it check, where the validator is there. Idempotent. Raises Rejected 400."""
+        if self._validator is None and self.raw and not self.is_large:
+            library = _library()
+            if library is not None:
+                self._validator = _compiled(library, self.value, self._param)
+
+    @property
+    def weight(self) -> int:
+        """Parts that were to be read of it."""
+        return self._cost.parts + PATTERN * self._cost.patterns
+
     @property
     def checks(self) -> bool:
-        """Whether `fits` can tell."""
+        """Whether `fits` can tell: it was compiled."""
         return self._validator is not None
 
     def work(self, text: str) -> int:
@@ -105,22 +137,68 @@ def has_validator() -> bool:
     return find_spec("jsonschema_rs") is not None
 
 
+def must_load() -> bool:
+    """Whether the validator is installed and not loaded yet."""
+    return "jsonschema_rs" not in sys.modules and has_validator()
+
+
+def load_validator() -> None:
+    """Load the library, 15 MB and some 30 ms. May be called in a thread."""
+    _library()
+
+
 def read_schema(raw: bytes, param: str) -> Schema:
     """Check and compile. Raises Rejected 400 whose `param` and message name what is wrong."""
+    value = _decoded(raw, param)
+    schema = Schema(raw, value, _cost(raw, value, _check_shape(value, param), param), param)
+    schema.compile()
+    return schema
+
+
+def peek_schema(raw: bytes, param: str) -> Schema:
+    """Check what is small, and compile nothing. Raises Rejected 400 like `read_schema`."""
+    parts = _parts(raw)
+    if len(raw) <= MOST_BYTES and parts <= AT_ONCE:
+        value = _decoded(raw, param)
+        patterns = _check_shape(value, param)
+        if parts + PATTERN * patterns <= AT_ONCE:
+            return Schema(raw, value, _cost(raw, value, patterns, param), param)
+    elif len(raw) > MOST_BYTES:
+        raise _too_long(param)
+    return Schema(raw, None, Cost(0, 0, 0, AT_ONCE), param, is_large=True)
+
+
+def unread_schema() -> Schema:
+    """One that nobody has read, or will read: it knows nothing."""
+    return Schema(b"", None, Cost(0, 0), "")
+
+
+def _parts(raw: bytes) -> int:
+    """At least as many as the values in this JSON."""
+    return 1 + raw.count(b",") + raw.count(b"{") + raw.count(b"[")
+
+
+def _cost(raw: bytes, value: object, patterns: int, param: str) -> Cost:
+    cost = _Counting(value, param).all()._replace(patterns=patterns, parts=_parts(raw))
+    if cost.nodes > MOST_NODES:
+        raise _refused(param, f"more than {MOST_NODES} parts once its references are followed")
+    return cost
+
+
+def _decoded(raw: bytes, param: str) -> object:
     if len(raw) > MOST_BYTES:
-        raise _refused(param, f"a schema has at most {MOST_BYTES} bytes")
+        raise _too_long(param)
     try:
         value = msgspec.json.decode(raw)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         raise _refused(param, "expected JSON") from None
     if not isinstance(value, dict | bool):
         raise _refused(param, "expected an object or a boolean")
-    patterns = _check_shape(value, param)
-    cost = _Counting(value, param).all()._replace(patterns=patterns)
-    if cost.nodes > MOST_NODES:
-        raise _refused(param, f"more than {MOST_NODES} parts once its references are followed")
-    library = _library()
-    return Schema(raw, value, cost, None if library is None else _compiled(library, value, param))
+    return value
+
+
+def _too_long(param: str) -> Rejected:
+    return _refused(param, f"a schema has at most {MOST_BYTES} bytes")
 
 
 def _compiled(library: Callable[[object], object], value: object, param: str) -> object:

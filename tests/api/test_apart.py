@@ -4,6 +4,7 @@ import json
 import math
 from contextlib import suppress
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import anyio
@@ -15,7 +16,7 @@ from trio.testing import MockClock
 from kproxy.api.apart import LONGEST, Apart
 from kproxy.guard.forms import heal_by
 from kproxy.guard.heal import MAX_TEXT, Form, Healed
-from kproxy.guard.schemas import read_schema
+from kproxy.guard.schemas import peek_schema, read_schema
 from tests.fakes.endless import endless
 
 LONG = json.dumps([{"name": "x" * 50, "ok": True}] * 2_000).replace("true", "True")
@@ -128,3 +129,16 @@ def test_a_real_process_heals_and_one_that_does_not_end_is_killed(
     first, late, last = trio.run(main)
     assert first == last == heal_by(LONG, "stop", None, arguments=False)
     assert late == Healed(LONG, healed=False, why="too_long")
+
+
+async def test_the_library_is_loaded_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the real clock. It takes 30 ms, and only the first time."""
+    loaded: list[int] = []
+    monkeypatch.setattr("kproxy.api.apart.must_load", lambda: not loaded)
+    monkeypatch.setattr("kproxy.api.apart.load_validator", lambda: loaded.append(get_ident()))
+    apart = Apart()
+    for _ in range(2):
+        await apart.check(Form(peek_schema(b'{"type": "object"}', "p")), math.inf)
+    assert len(loaded) == 1
+    assert loaded[0] != get_ident()
+    await Apart().check(Form(), math.inf)

@@ -28,6 +28,7 @@ from kproxy.catalog.load import Catalog, Model, Price, Provider
 from kproxy.dialect.base import Dialect
 from kproxy.dialect.openai import OpenAI
 from kproxy.downstream.connection import Connection, ConnectionParams
+from kproxy.guard.schemas import load_validator
 from kproxy.routing.budget import Budget, BudgetParams
 from kproxy.routing.conversation import Conversations
 from kproxy.routing.live import HealthParams, Routes
@@ -55,6 +56,8 @@ __all__ = ["CHEAP", "DEAR", "KEY", "House", "Talking", "model"]
 
 KEY = "kr-" + "k" * 43
 CHEAP, DEAR = Price.from_usd(1, 2), Price.from_usd(10, 20)
+load_validator()  # else the first request does, in a thread: a virtual clock would jump meanwhile
+
 TIMEOUTS = Timeouts(total=100, first_token=10, gap=5)
 ACCOUNT = Account("acct_1", "default", "unlimited", 0)
 

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from kproxy.errors import Rejected
-from kproxy.guard.forms import Forms, heal_by, read_forms
-from kproxy.guard.heal import Healed
+from kproxy.guard.forms import MOST_READ, Forms, check_by, heal_by, read_forms, refuse_schema
+from kproxy.guard.heal import Form, Healed
+from kproxy.guard.schemas import AT_ONCE, peek_schema
 from kproxy.schema.chat import decode_chat
 from kproxy.schema.compare import decode_compare
 from kproxy.schema.jsonlimits import JsonLimits
@@ -30,6 +31,14 @@ def forms(heal: object = None, **fields: Any) -> Forms | None:
     body = {"model": "m", "messages": [{"role": "user", "content": "x"}], **fields}
     call = decode_chat(json.dumps(body).encode(), JsonLimits())
     return read_forms(call.request, call.fields)
+
+
+def compiled(form: Form | None) -> Form:
+    """Ready to be checked, as `api/apart.py` makes it."""
+    assert form is not None
+    assert form.schema is not None
+    form.schema.compile()
+    return form
 
 
 @pytest.mark.parametrize(
@@ -96,9 +105,9 @@ def test_a_stream_that_is_not_healed_has_its_schema_left_alone() -> None:
 def test_the_form_of_the_content() -> None:
     found = forms(**schema({"type": "object", "required": ["a"]}))
     assert found is not None
-    assert found.content is not None
-    assert found.content.takes('{"a": 1}')
-    assert not found.content.takes("{}")
+    content = compiled(found.content)
+    assert content.takes('{"a": 1}')
+    assert not content.takes("{}")
     without = forms(response_format={"type": "json_schema", "json_schema": {"name": "x"}})
     assert without is not None
     assert without.content is not None
@@ -109,12 +118,12 @@ def test_the_form_of_a_tool_s_arguments() -> None:
     found = forms(True, tools=[TOOL, {"type": "function", "function": {"name": "g"}}])
     assert found is not None
     assert found.content is None
-    assert not found.arguments("f").takes("{}")
+    assert not compiled(found.arguments("f")).takes("{}")
     assert found.arguments("g").takes("{}")
     assert not found.arguments("unknown").takes("[]")
 
 
-@pytest.mark.parametrize("parameters", [{"$ref": "http://127.0.0.1/x"}, {"type": 3}, "text"])
+@pytest.mark.parametrize("parameters", [{"$ref": "http://127.0.0.1/x"}, "text"])
 def test_a_tool_s_schema_that_cannot_be_used_says_nothing(parameters: object) -> None:
     tool = {"type": "function", "function": {"name": "f", "parameters": parameters}}
     found = forms(tools=[tool], **OBJECT)
@@ -122,8 +131,77 @@ def test_a_tool_s_schema_that_cannot_be_used_says_nothing(parameters: object) ->
     assert found.arguments("f").takes("{}")
 
 
+def tools(count: int, parameters: object) -> list[dict[str, Any]]:
+    """So many tools with these parameters."""
+    return [
+        {"type": "function", "function": {"name": f"f{number}", "parameters": parameters}}
+        for number in range(count)
+    ]
+
+
+def test_of_tools_only_what_is_called_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bytes] = []
+
+    def peek(raw: bytes, param: str) -> Any:
+        seen.append(raw)
+        return peek_schema(raw, param)
+
+    monkeypatch.setattr("kproxy.guard.forms.peek_schema", peek)
+    found = forms(True, tools=tools(200, {"type": "object"}))
+    assert found is not None
+    for _ in range(2):
+        found.arguments("f7")
+        found.arguments("unknown")
+    assert seen == [b'{"type": "object"}']
+
+
+@pytest.mark.parametrize(
+    ("parameters", "read"),
+    [
+        ({"enum": list(range(AT_ONCE - 10))}, 5),
+        ({"allOf": [{"pattern": "x"}] * 9}, 4),
+        ({"$ref": "http://127.0.0.1/x"}, 4),
+    ],
+)
+def test_the_sum_of_what_is_looked_at_is_bounded(
+    parameters: object, read: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many tools, each of them within the limits: what is beyond is not checked, and says so."""
+    looked: list[bytes] = []
+
+    def peek(raw: bytes, param: str) -> Any:
+        looked.append(raw)
+        return peek_schema(raw, param)
+
+    monkeypatch.setattr("kproxy.guard.forms.peek_schema", peek)
+    found = forms(True, tools=tools(50, parameters))
+    assert found is not None
+    schemas = [found.arguments(f"f{number}").schema for number in range(50)]
+    assert len(looked) == read
+    last = schemas[-1]
+    assert last is not None
+    last.compile()
+    assert (last.checks, last.raw) == (False, b"")
+    assert "unchecked" in heal_by("{'a': 1}", "stop", b"", arguments=True).done
+    assert MOST_READ == 4 * AT_ONCE
+
+
+def test_a_schema_that_is_large_is_checked_elsewhere() -> None:
+    found = forms(**schema({"allOf": [{"pattern": "(?=a)"}] * 9}))
+    assert found is not None
+    assert found.content is not None
+    large = found.content.schema
+    assert large is not None
+    assert large.is_large
+    said = check_by(large.raw)
+    assert said is not None
+    assert refuse_schema(said).param == "response_format.json_schema.schema"
+    assert check_by(b"{}") is None
+
+
 def test_healing_by_bytes() -> None:
     raw = b'{"type": "object", "required": ["a"]}'
     assert heal_by("{'a': 1}", "stop", raw, arguments=False).text == '{"a": 1}'
     assert heal_by("{'b': 1}", "stop", raw, arguments=False).why == "schema"
     assert heal_by("", "stop", None, arguments=True) == Healed("{}", healed=True, done=("empty",))
+    assert heal_by("{'b': 1}", "stop", b'{"type": 3}', arguments=True).text == '{"b": 1}'

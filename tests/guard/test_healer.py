@@ -7,7 +7,7 @@ import pytest
 from kproxy.guard.forms import read_forms
 from kproxy.guard.heal import Form, heal
 from kproxy.guard.healer import MAX_TEXT, Healer, stream_healer
-from kproxy.guard.schemas import read_schema
+from kproxy.guard.schemas import peek_schema, read_schema
 from kproxy.schema.chat import decode_chat
 from kproxy.schema.jsonlimits import JsonLimits
 from tests.guard.corpus.cases import corpus
@@ -106,6 +106,15 @@ def test_a_schema_that_takes_long_is_not_checked_in_a_stream() -> None:
     text = '{"a":' * 40 + "True" + "}" * 40
     early, due = played(healer, text)
     assert (early + due, healer.reports[0].why) == (text, "too_large")
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_by_a_large_schema_nothing_is_checked_in_a_stream(whole: bool) -> None:
+    large = peek_schema(json.dumps({"allOf": [{"pattern": "x"}] * 9}).encode(), "s")
+    healer = Healer(Form(large), whole=whole)
+    early, due = played(healer, "{'a': 1}")
+    assert early + due == '{"a": 1}'
+    assert "unchecked" in healer.reports[0].done
 
 
 def test_choices_are_apart() -> None:

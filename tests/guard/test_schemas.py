@@ -2,13 +2,22 @@
 
 import json
 import socket
+import sys
 from typing import Any
 
 import pytest
 
 from kproxy.errors import Rejected
 from kproxy.guard import schemas
-from kproxy.guard.schemas import MOST_BYTES, Wrong, has_validator, read_schema
+from kproxy.guard.schemas import (
+    AT_ONCE,
+    MOST_BYTES,
+    Wrong,
+    has_validator,
+    must_load,
+    peek_schema,
+    read_schema,
+)
 
 
 def read(schema: object) -> schemas.Schema:
@@ -62,6 +71,38 @@ CHAIN = {f"d{step}": {"$ref": f"#/$defs/d{step + 1}"} for step in range(1_000)} 
 )
 def test_refused_by_name(schema: object, says: str) -> None:
     assert says in refused(schema).message
+
+
+@pytest.mark.parametrize(
+    ("schema", "is_large"),
+    [
+        ({"properties": {f"p{number}": {"type": "string"} for number in range(500)}}, False),
+        ({"allOf": [{"pattern": "x"}] * 7}, False),
+        ({"allOf": [{"pattern": "x"}] * 8}, True),
+        ({"patternProperties": {f"{number}": {} for number in range(8)}}, True),
+        ({"anyOf": [{}] * 2_000}, True),
+        ({"enum": list(range(AT_ONCE))}, True),
+    ],
+)
+def test_what_would_take_long_is_not_read_at_once(
+    schema: object, is_large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither counted nor compiled: only its bytes are looked at, and of a small one its parts."""
+    counted: list[object] = []
+
+    class Counting(schemas._Counting):
+        def all(self) -> schemas.Cost:
+            counted.append(self)
+            return super().all()
+
+    monkeypatch.setattr(schemas, "_Counting", Counting)
+    found = peek_schema(json.dumps(schema).encode(), "p")
+    assert found.is_large is is_large
+    assert len(counted) == (not is_large)
+    assert found.weight <= AT_ONCE
+    assert not found.checks, "nothing is compiled before it is needed"
+    found.compile()
+    assert found.checks is not is_large
 
 
 def test_what_is_no_json_is_refused() -> None:
@@ -154,5 +195,8 @@ def test_without_the_extra_a_schema_is_read_and_nothing_is_checked(
 
 def test_whether_it_is_there_is_known_without_loading_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert has_validator()
+    monkeypatch.delitem(sys.modules, "jsonschema_rs", raising=False)
+    assert must_load()
     monkeypatch.setattr(schemas, "find_spec", lambda name: None)
     assert not has_validator()
+    assert not must_load()
