@@ -27,6 +27,9 @@ MOST_WORK = 1_000_000
 
 MOST_STEPS = 1_000
 
+CALLS = frozenset({"tool_calls", "function_call"})
+"""Finish reasons behind which the words are no answer yet, but stand beside a call."""
+
 
 class _Choice:
     """One choice's text."""
@@ -46,6 +49,7 @@ class Healer:
         self._whole = whole
         self._choices: dict[int, _Choice] = {}
         self._reports: dict[int, Healed] = {}
+        self._ended: set[int] = set()
 
     def __repr__(self) -> str:
         return f"<Healer of {len(self._choices)} choices>"
@@ -57,7 +61,7 @@ class Healer:
 
     def text(self, choice: int, piece: str) -> str:
         """What of the text may leave now."""
-        if choice in self._reports:
+        if choice in self._ended:
             return piece  # behind its end: it is no part of what was healed
         known = self._choices.get(choice)
         if known is None:
@@ -79,25 +83,30 @@ class Healer:
             known.held.append(piece)
             return ""
         passed = (known.prefix.held if known.prefix else "") + "".join(known.held) + piece
-        known.prefix, known.held = None, []
-        known.left.append(passed)
+        known.prefix, known.held, known.left = None, [], []
         return passed
 
     def end(self, choice: int, finish: str) -> str:
         """What is still due before the choice's finish reason."""
         known = self._choices.pop(choice, None)
-        if known is None or choice in self._reports:
+        if known is None or choice in self._ended:
+            return ""
+        self._ended.add(choice)
+        held = (known.prefix.held if known.prefix else "") + "".join(known.held)
+        if finish in CALLS:
+            return held
+        if known.size > MAX_TEXT:  # it has left
+            self._reports[choice] = Healed("", healed=False, why="too_large")
             return ""
         left = "".join(known.left)
-        held = (known.prefix.held if known.prefix else "") + "".join(known.held)
-        report = self._healed(left + held, finish, known.size)
+        report = self._healed(left + held, finish)
         if report.healed and not report.text.startswith(left):
             report = Healed(left + held, healed=False, done=(), why="streamed")
         self._reports[choice] = report
         return report.text[len(left) :]
 
-    def _healed(self, text: str, finish: str, size: int) -> Healed:
-        if size > MAX_TEXT or check_work(text, self._form) > MOST_WORK:
+    def _healed(self, text: str, finish: str) -> Healed:
+        if check_work(text, self._form) > MOST_WORK:
             return Healed(text, healed=False, why="too_large")
         return heal(text, finish, self._form, MOST_STEPS)
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from kproxy.guard.forms import read_forms
-from kproxy.guard.heal import Form, heal
+from kproxy.guard.heal import Form, Healed, heal
 from kproxy.guard.healer import MAX_TEXT, Healer, stream_healer
 from kproxy.guard.schemas import peek_schema, read_schema
 from kproxy.schema.chat import decode_chat
@@ -115,6 +115,27 @@ def test_by_a_large_schema_nothing_is_checked_in_a_stream(whole: bool) -> None:
     early, due = played(healer, "{'a': 1}")
     assert early + due == '{"a": 1}'
     assert "unchecked" in healer.reports[0].done
+
+
+def test_of_a_text_that_is_too_long_nothing_is_kept() -> None:
+    healer = Healer(Form(), whole=True)
+    for _ in range(4):
+        healer.text(0, "x" * MAX_TEXT)
+        known = healer._choices[0]
+        assert sum(map(len, (*known.left, *known.held))) <= MAX_TEXT
+    assert healer.end(0, "stop") == ""
+    assert healer.reports[0] == Healed("", healed=False, why="too_large")
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("finish", ["tool_calls", "function_call"])
+def test_words_beside_a_call_are_no_answer(whole: bool, finish: str) -> None:
+    """Held, since a value stands in them, and given back as they came."""
+    text, healer = "Looking up {'a': 1} now", Healer(Form(), whole=whole)
+    early, due = played(healer, text, finish)
+    assert early + due == text
+    assert healer.reports == {}
+    assert healer.text(0, "more") == "more"
 
 
 def test_choices_are_apart() -> None:
