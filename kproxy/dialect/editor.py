@@ -7,7 +7,8 @@ are others; several are applied in order, each to what the one before lets throu
 1. An event whose text no editor changes passes byte for byte, and so does one without text.
 2. Of a changed event only `delta.content` is new. Its `logprobs` go: they repeat the text.
 3. What is due at the end leaves as one more delta before the chunk with the finish reason.
-4. Content that is no string (a list of parts) is not text, and passes.
+4. A choice that never has a finish reason is cut where the stream ends: `rest` is what is due then.
+5. Content that is no string (a list of parts) is not text, and passes.
 """
 
 from collections.abc import Sequence
@@ -23,6 +24,9 @@ from kproxy.wire.sse import Event
 __all__ = ["Edited", "Editor"]
 
 Members = dict[str, Raw]
+
+CUT = "length"
+"""The finish reason of a choice that has none."""
 
 _NO_TEXT = Raw(b'""')
 _NULL = Raw(b"null")
@@ -55,11 +59,13 @@ class _Change(NamedTuple):
 class Edited:
     """The editors of one stream, in order."""
 
-    __slots__ = ("_editors", "_ended")
+    __slots__ = ("_editors", "_ended", "_frame", "_open")
 
     def __init__(self, editors: Sequence[Editor]) -> None:
         self._editors = tuple(editors)
         self._ended: dict[int, str] = {}  # choices, and why
+        self._open: set[int] = set()  # choices that have text and no end
+        self._frame = b"{}"  # a chunk as this provider writes them
 
     def __repr__(self) -> str:
         return f"<Edited by {len(self._editors)}>"
@@ -76,6 +82,7 @@ class Edited:
                 self._change(choice.index or 0, _text(choice.delta), choice.finish_reason)
                 for choice in choices
             ]
+            self._frame = data
             if all(text is None and not due for text, due in changes):
                 return event
             return _changed(event, changes)
@@ -88,14 +95,39 @@ class Edited:
             text = editor.text(index, text) if text else ""
         finish = self._finish(index, said, finish)
         if finish is None:
+            if said:
+                self._open.add(index)
             return _Change(None if text == said else text, "")
+        due = self._due(index, finish)
+        if not due:
+            return _Change(None if text == said else text, "")
+        return _Change("" if said else None, text + due)
+
+    def rest(self) -> bytes:
+        """What is due of choices without an end, as an event; the stream has ended. Once. Raises
+        Fault, and what an editor does."""
+        due = {index: self._due(index, CUT) for index in sorted(self._open)}
+        self._open.clear()
+        choices = [_due({"index": Raw(_encode(at))}, text) for at, text in due.items() if text]
+        if not choices:
+            return b""
+        try:
+            chunk = _decode(self._frame)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise Fault(FaultKind.BAD_BODY, "an event that cannot be edited") from error
+        kept = {
+            name: value for name, value in chunk.items() if name not in ("usage", "x_kairosroute")
+        }
+        return b"data: %b\n\n" % _encode({**kept, "choices": choices})
+
+    def _due(self, index: int, finish: str) -> str:
+        """What is due at the end of a choice."""
+        self._open.discard(index)
         due = ""
         for editor in self._editors:
             due = editor.text(index, due) if due else ""
             due += editor.end(index, finish)
-        if not due:
-            return _Change(None if text == said else text, "")
-        return _Change("" if said else None, text + due)
+        return due
 
     def _finish(self, index: int, said: str, finish: str | None) -> str | None:
         """Why the choice ends here; text that comes behind its end is ended at once."""

@@ -274,7 +274,8 @@ class Flow:
     def _done(self) -> bytes:
         if self._held is None and self.state is FlowState.OPEN:
             raise Fault(FaultKind.NO_CONTENT, "the stream ended without a finish reason")
-        return self.finish()
+        rest = b"" if self.edited is None or self.goes_on else self.edited.rest()
+        return rest + self.finish()
 
     def _release(self) -> bytes:
         """The held chunk, which is the last one."""

@@ -178,6 +178,30 @@ def test_an_event_that_cannot_be_read_is_a_fault() -> None:
     assert caught.value.kind is FaultKind.BAD_BODY
 
 
+def test_the_rest_of_a_choice_without_an_end() -> None:
+    edited = Edited([Last(), Upper(), Last("!")])
+    for index in (0, 1, 2):
+        edited.take(piece("abc", index=index, logprobs=None))
+    edited.take(piece(None, "stop", index=1))
+    edited.take(one({"id": "c", "choices": [], "usage": {"a": 1}, "x_kairosroute": {}}))
+    assert said(edited.rest()) == [
+        {
+            "id": "c",
+            "choices": [
+                {"index": at, "delta": {"content": "BC!"}, "finish_reason": None} for at in (0, 2)
+            ],
+        }
+    ]
+    assert edited.rest() == b""
+
+
+def test_without_anything_held_there_is_no_rest() -> None:
+    edited = Edited([Nothing()])
+    edited.take(piece("a"))
+    assert edited.rest() == b""
+    assert Edited([Last()]).rest() == b""
+
+
 # --- inside a flow
 
 
@@ -217,6 +241,22 @@ def test_the_commit_point_is_the_provider_s_token_not_ours() -> None:
     assert not edited.committed
     edited.take(chunk({"content": "a"}))
     assert edited.committed
+
+
+def test_a_flow_gives_the_rest_before_its_last_chunk() -> None:
+    """Of two choices one never ends: what was held of it stands before the chunk that does."""
+    made = Flow(OpenAI(), EventReader(), Wanted(2, usage=False), lambda _: b'{"x":1}')
+    made.edited, made.adopted = Edited([Last()]), True
+    second = event({"choices": [{"index": 1, "delta": {"content": "two"}}]})
+    out = made.take(ROLE + ONE + second + STOP) + made.take(DONE)
+    chunks = said(out)
+    texts = {0: "", 1: ""}
+    for one_choice in (choice for made_of in chunks for choice in made_of["choices"]):
+        texts[one_choice["index"]] += one_choice["delta"].get("content") or ""
+    assert texts == {0: "One", 1: "two"}
+    assert chunks[-1]["choices"][0]["finish_reason"] == "stop"
+    assert chunks[-1]["x_kairosroute"] == {"x": 1}
+    assert out.endswith(DONE)
 
 
 def test_a_refusal_leaves_what_came_before_it_to_be_sent() -> None:
