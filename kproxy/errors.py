@@ -15,6 +15,7 @@ __all__ = [
     "KproxyError",
     "NotCarried",
     "Rejected",
+    "Withheld",
     "rejected_field",
 ]
 
@@ -55,6 +56,14 @@ class NotCarried(Rejected):
 
     def __init__(self, param: str, message: str) -> None:
         super().__init__(400, "unsupported_parameter", message, param=param)
+
+
+class Withheld(Rejected):
+    """A provider has answered, and a rule of the operator's keeps it from the caller: unlike any
+    other refusal it is charged, since the caller had a provider write it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(400, "content_blocked", message)
 
 
 def rejected_field(param: str, message: str) -> Rejected:

@@ -13,7 +13,8 @@ out by the loop that carries out everything (`upstream/race.py`), each in a task
 ends a chain is a value here, never an exception, so that no model ends another; only a mistake of
 ours, or the caller's leaving, ends all of them at once.
 
-1. An answer is charged when it is whole, whatever becomes of the others: it was asked for.
+1. An answer is charged when it is whole, whatever becomes of the others: it was asked for. So is
+   one that a rule of the operator's keeps back.
 2. Each attempt has its route's own total, and all together have the request's. Where that runs out
    the reply leaves at that moment, with who is ready.
 3. Where nobody has answered there is no reply: 503, or 504 where it was the deadline, and where all

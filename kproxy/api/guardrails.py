@@ -74,7 +74,7 @@ async def guard_added(guardrails: Guardrails, guarded: Guarded, text: str) -> st
 
 
 async def guard_reply(guardrails: Guardrails, guarded: Guarded, body: bytes) -> bytes:
-    """A whole answer as the caller may see it. Raises Rejected 400."""
+    """A whole answer as the caller may see it. Raises Withheld."""
     return await _run(guardrails, len(body), lambda: guarded.reply(body))
 
 

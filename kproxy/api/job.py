@@ -21,7 +21,7 @@ from kproxy.api.record import AttemptRecord, ending_of
 from kproxy.api.service import Held, Service
 from kproxy.downstream.exchange import Exchange, ExchangeState
 from kproxy.downstream.respond import Answer
-from kproxy.errors import DeadlineExceeded, Exhausted, FaultKind
+from kproxy.errors import DeadlineExceeded, Exhausted, FaultKind, Withheld
 from kproxy.guard.guarded import Guarded
 from kproxy.guard.heal import Healed
 from kproxy.ledger.receipt import attempts_json
@@ -50,8 +50,9 @@ __all__ = ["Admitted", "Job"]
 
 log = logging.getLogger("kproxy.ledger")
 
-CHARGED = frozenset({Ending.COMPLETE, Ending.SUPERSEDED, Ending.CANCELLED})
-"""Ends of an attempt that are no provider's failure: what was used until then is charged."""
+CHARGED = frozenset({Ending.COMPLETE, Ending.SUPERSEDED, Ending.CANCELLED, Ending.REJECTED})
+"""Ends of an attempt that are no provider's failure: what was used until then is charged. Of a
+provider's refusal that is nothing; of a rule's, that an answer meets, what was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,7 @@ class Job:
         self.adopted: AttemptRecord | None = None  # whose words the caller is being shown
         self._parts: list[AttemptOutcome] = []  # that the caller was shown words of
         self._is_late = False  # our clock ended the answer between two of its rounds
+        self._is_withheld = False  # a rule of the operator's did
         self._concluded = False
         self._kept: Receipt | None = None  # the receipt that was kept with the whole answer
         self._planned = trio.current_time()
@@ -122,6 +124,7 @@ class Job:
             return
         started = self.exchange.state is ExchangeState.STARTED
         self._is_late = started and isinstance(error, DeadlineExceeded)
+        self._is_withheld = isinstance(error, Withheld)
         if isinstance(error, Exhausted):
             error.retry_after = self._someone_again()
         try:
@@ -251,16 +254,16 @@ class Job:
         """What counts against the account's limits: nothing for a refused or failed request, and
         of any other not the attempts that failed before a word of them was shown.
 
-        An answer that our own clock ended, or a rule of the operator's, is no failed one: the
-        caller, who may set that clock and choose the words, has what was said before.
+        An answer that our own clock ended is no failed one: the caller, who may set that clock,
+        has what was said before. Nor is one that a rule of the operator's keeps back, whole or
+        streamed: the caller, who may choose the words, had a provider write it.
         """
         last = self._parts[-1] if self._parts else None
-        has_words = last is not None and (
-            self._is_late
-            or last.fault == FaultKind.TOTAL_TIMEOUT.value
-            or last.ending is Ending.REJECTED
+        was_late = self._is_late or (
+            last is not None and last.fault == FaultKind.TOTAL_TIMEOUT.value
         )
-        if status is Ending.ERROR or (status in (Ending.REJECTED, Ending.FAULT) and not has_words):
+        is_failed = status in (Ending.REJECTED, Ending.FAULT)
+        if status is Ending.ERROR or (is_failed and not (was_late or self._is_withheld)):
             return NOTHING
         tier, amounts = self._admitted.passed.caller.tier, []
         for outcome in self.outcomes:

@@ -107,7 +107,7 @@ def _joined(job: Job, rounds: Rounds, body: bytes, *, stopped: bool) -> bytes:
 
 
 async def completed(job: Job, won: Replied) -> bytes:
-    """The answer as the caller may see it; its attempt has ended well. Raises Rejected 400 where a
+    """The answer as the caller may see it; its attempt has ended well. Raises Withheld where a
     rule of the operator's blocks it."""
     won.record.attempt.finish()
     body = await _seen(job, won)
@@ -117,7 +117,7 @@ async def completed(job: Job, won: Replied) -> bytes:
 
 
 async def _seen(job: Job, won: Replied) -> bytes:
-    """What the operator's rules leave of the answer. Raises Rejected 400."""
+    """What the operator's rules leave of the answer. Raises Withheld."""
     body = untag(won.body) if won.facts.tagged else won.body
     if job.guarded is not None and job.service.guardrails is not None:
         with won.record:

@@ -9,7 +9,7 @@ from collections import Counter
 
 from msgspec import Raw
 
-from kproxy.errors import Fault, FaultKind, Rejected
+from kproxy.errors import Fault, FaultKind, Rejected, Withheld
 from kproxy.guard.placeholders import Placeholders, Restorer, looks_written
 from kproxy.guard.rules import Action, Rule, Ruleset
 from kproxy.guard.scan import Blocked, Overworked, Scanner, rewrite
@@ -54,7 +54,7 @@ class Guarded:
                 messages, lambda text: rewrite(asked, text, self._replace, self._counts)
             )
         except Blocked as blocked:
-            raise refuse_blocked(blocked, "content", "messages") from None
+            raise refuse_blocked(blocked, "messages") from None
 
     def added(self, text: str) -> str:
         """A text that is added to the messages, behind `messages`. Raises Rejected 400."""
@@ -63,16 +63,16 @@ class Guarded:
         try:
             return rewrite(self._asked, text, self._replace, self._counts)
         except Blocked as blocked:
-            raise refuse_blocked(blocked, "content", "plugins") from None
+            raise refuse_blocked(blocked, "plugins") from None
 
     def reply(self, body: bytes) -> bytes:
-        """A whole answer as the caller may see it. Raises Rejected 400."""
+        """A whole answer as the caller may see it. Raises Withheld."""
         if self._answered is None and not self._placeholders.originals:
             return body
         try:
             return edit_reply(body, self._answer, self._placeholders.restore)
         except Blocked as blocked:
-            raise refuse_blocked(blocked, "answer", None) from None
+            raise _withheld(blocked) from None
 
     def editor(self, *, goes_on: bool = False) -> "AnswerEditor | None":
         """For one stream of an answer; None: nothing is to be changed in it.
@@ -124,24 +124,24 @@ class AnswerEditor:
         return f"<AnswerEditor {sum(self.counts.values())} found>"
 
     def text(self, choice: int, piece: str) -> str:
-        """What of the text may leave now. Raises Rejected 400, Fault."""
+        """What of the text may leave now. Raises Withheld, Fault."""
         if len(piece) > MAX_PIECE:
             raise _too_much()
         scanner, restorer = self._line(choice)
         try:
             return restorer.feed(piece if scanner is None else scanner.feed(piece))
         except Blocked as blocked:
-            raise refuse_blocked(blocked, "answer", None) from None
+            raise _withheld(blocked) from None
         except Overworked:
             raise _too_much() from None
 
     def end(self, choice: int, finish: str) -> str:
-        """What was withheld. Raises Rejected 400."""
+        """What was held back. Raises Withheld."""
         scanner, restorer = self._line(choice)
         try:
             rest = "" if scanner is None else scanner.end()
         except Blocked as blocked:
-            raise refuse_blocked(blocked, "answer", None) from None
+            raise _withheld(blocked) from None
         return restorer.feed(rest) + restorer.end()
 
     def fork(self) -> "AnswerEditor":
@@ -175,10 +175,14 @@ def texts_of(messages: Raw) -> list[str]:
     return texts
 
 
-def refuse_blocked(blocked: Blocked, what: str, param: str | None) -> Rejected:
+def refuse_blocked(blocked: Blocked, param: str) -> Rejected:
     """The 400 that names the rule, and not what it has found."""
-    message = f"The {what} was blocked by the rule '{blocked.rule.name}'."
+    message = f"The content was blocked by the rule '{blocked.rule.name}'."
     return Rejected(400, "content_blocked", message, param=param)
+
+
+def _withheld(blocked: Blocked) -> Withheld:
+    return Withheld(f"The answer was blocked by the rule '{blocked.rule.name}'.")
 
 
 def _too_much() -> Fault:

@@ -44,7 +44,7 @@ async def test_one_that_is_blocked_is_an_entry(
     (receipt,) = one.receipts
     endings = {one.provider: one.ending for one in receipt.attempts}
     assert endings == {"a": Ending.COMPLETE, "b": Ending.REJECTED}
-    assert receipt.execution.charged_tokens == 1500
+    assert receipt.execution.charged_tokens == 3000, "both were asked for, and written"
     assert one.at_rest()
 
 
@@ -93,7 +93,7 @@ async def test_all_are_blocked(autojump_clock: MockClock, nursery: trio.Nursery)
     one = house(nursery, scripts, guardrails=guardrails(WORDS))
     answer = await ask(one, "m", "n")
     assert (answer.status, answer.error["code"]) == (400, "content_blocked")
-    assert one.receipts[0].execution.charged_tokens == 0
+    assert one.receipts[0].execution.charged_tokens == 3000
 
 
 async def test_a_request_that_is_blocked(autojump_clock: MockClock, nursery: trio.Nursery) -> None:

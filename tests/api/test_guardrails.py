@@ -7,6 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from kproxy.admission.quota import Amount
 from kproxy.api.guardrails import SMALL, Guardrails, Moderation
 from kproxy.errors import Fault, FaultKind
 from kproxy.guard.rules import make_rule, rulesets
@@ -124,7 +125,7 @@ async def test_a_blocked_request_costs_nothing_and_leaves_nothing(
     assert house.receipts == []
 
 
-async def test_a_blocked_answer_is_on_the_receipt_and_not_charged(
+async def test_a_blocked_answer_is_on_the_receipt_and_charged(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     house = housed(nursery, said("a forbidden word"), WORDS)
@@ -133,7 +134,8 @@ async def test_a_blocked_answer_is_on_the_receipt_and_not_charged(
     [receipt] = house.receipts
     assert receipt.guardrails == (Fired("words", "block", 1),)
     assert receipt.execution.status is Ending.REJECTED
-    assert (receipt.execution.cost, receipt.execution.charged_tokens) == (2_000_000, 0)
+    assert (receipt.execution.cost, receipt.execution.charged_tokens) == (2_000_000, 1500)
+    assert house.limits.settled == [Amount(1500, 2_000_000)]
     assert house.at_rest()
 
 
@@ -150,7 +152,7 @@ async def test_a_blocked_stream_ends_with_one_error_event(
     [receipt] = house.receipts
     assert receipt.guardrails == (Fired("words", "block", 1),)
     assert receipt.execution.status is Ending.REJECTED
-    assert receipt.execution.charged_tokens > 0  # its first words were shown
+    assert receipt.execution.charged_tokens > 0
     assert house.at_rest()
 
 
@@ -162,8 +164,19 @@ async def test_a_stream_that_is_blocked_before_its_first_token_is_a_400(
     assert (answer.status, answer.error["code"]) == (400, "content_blocked")
     [receipt] = house.receipts
     assert receipt.guardrails == (Fired("words", "block", 1),)
-    assert receipt.execution.charged_tokens == 0
+    assert receipt.execution.charged_tokens > 0, "as a whole answer would be"
+    assert house.limits.settled[0].tokens == receipt.execution.charged_tokens
     assert house.at_rest()
+
+
+async def test_a_provider_s_own_refusal_is_not_charged(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    refusal = b'{"error":{"message":"no","code":"content_blocked"}}'
+    house = housed(nursery, [(1.0, ok(refusal, 400))], WORDS)
+    answer = await house.ask(messages=user("Hello"))
+    assert (answer.status, house.receipts[0].execution.charged_tokens) == (400, 0)
+    assert house.limits.settled == []
 
 
 async def test_a_rescued_stream_says_what_was_withheld_where_it_broke(
@@ -314,7 +327,7 @@ async def test_what_comes_behind_the_end_is_judged_as_well(
 async def test_each_answer_of_a_comparison_is_under_the_rules(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    """One that a rule blocks is an entry; what the caller never gets is not charged."""
+    """One that a rule blocks is an entry, and charged: it was asked for, and written."""
     house = House(
         nursery,
         scripts={"cheap": [[said("Write <EMAIL_1>")]], "dear": [[said("forbidden")]]},
@@ -330,5 +343,5 @@ async def test_each_answer_of_a_comparison_is_under_the_rules(
     assert second["x_kairosroute"]["error"]["code"] == "content_blocked"
     assert "forbidden" not in answer.body.decode()
     assert sent(house, "dear") == ["I am <EMAIL_1>"]
-    assert house.receipts[0].execution.charged_tokens == 1500
+    assert house.receipts[0].execution.charged_tokens == 3000
     assert house.at_rest()

@@ -17,6 +17,7 @@ from kproxy.errors import (
     KproxyError,
     NotCarried,
     Rejected,
+    Withheld,
 )
 from kproxy.wire.events import ProtocolError
 
@@ -31,6 +32,7 @@ TABLE = [
     (Rejected(429, "rate_limit_exceeded", "no"), 429, "rate_limit_exceeded", "rate_limit_error"),
     (Rejected(418, "teapot", "no"), 418, "teapot", "invalid_request_error"),
     (NotCarried("n", "no"), 400, "unsupported_parameter", "invalid_request_error"),
+    (Withheld("no"), 400, "content_blocked", "invalid_request_error"),
     (Exhausted((("acme/m", RESET),)), 503, "all_models_unavailable", "service_unavailable_error"),
     (DeadlineExceeded(), 504, "deadline_exceeded", "upstream_error"),
     (RESET, 503, "upstream_error", "service_unavailable_error"),
