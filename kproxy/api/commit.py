@@ -10,9 +10,11 @@ sockets are joined by `pump`, and the step runs in the hub without a task switch
 change are forwarded as the very object that the socket gave us, chunk framing included.
 """
 
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 
+import trio
 from msgspec import Raw
 
 from kproxy.api.job import Job
@@ -21,7 +23,7 @@ from kproxy.api.rounds import Rounds
 from kproxy.dialect.editor import Edited
 from kproxy.dialect.flow import Flow, FlowState, Wanted
 from kproxy.dialect.transcript import Transcript
-from kproxy.downstream.exchange import Exchange, ExchangeState
+from kproxy.downstream.exchange import HEARTBEAT, Exchange, ExchangeState
 from kproxy.errors import Fault, FaultKind, Rejected
 from kproxy.guard.guarded import AnswerEditor
 from kproxy.guard.heal import merged
@@ -48,15 +50,25 @@ NO_STREAMS = frozenset({b"text/html", b"application/json"})
 class Relay:
     """Provider bytes to caller bytes, see `transport.duplex.Stage`."""
 
-    __slots__ = ("_body", "_exchange", "_flow", "_holds", "clean", "finished", "rest")
+    __slots__ = (
+        "_beat", "_body", "_exchange", "_flow", "_holds", "_pace", "clean", "finished", "rest",
+    )  # fmt: skip
 
     def __init__(
-        self, attempt: Attempt, flow: Flow, exchange: Exchange, *, holds: bool = False
+        self,
+        attempt: Attempt,
+        flow: Flow,
+        exchange: Exchange,
+        pace: float = math.inf,
+        *,
+        holds: bool = False,
     ) -> None:
         self._body = attempt.body
         self._flow = flow
         self._exchange = exchange
         self._holds = holds  # the last bytes wait for the ledger, see `rest`
+        self._pace = pace  # seconds without a byte, until a comment shows that we are alive
+        self._beat = math.inf  # when that is; only where text may be held back
         self.rest = b""
         self.finished = False
         self.clean = True  # the provider's framing held: its connection may be used again
@@ -77,11 +89,21 @@ class Relay:
             return self._ended(out)
         if out is payload and body.verbatim and not exchange.head.http_10:
             return data
-        return exchange.frame(out)
+        return exchange.frame(out if flow.edited is None else self._alive(out))
+
+    def _alive(self, out: bytes) -> bytes:
+        """What is to leave, or a comment where all was held back for long: a whole answer may be,
+        and whoever stands between us and the caller ends silent connections."""
+        now = trio.current_time()
+        if not out and now < self._beat:
+            return out
+        self._beat = now + self._pace if self._flow.adopted else math.inf
+        return out or HEARTBEAT
 
     def adopt(self) -> bytes:
         """The attempt is the caller's: what had to wait for that. Raises Fault (`Flow.adopt`)."""
         out = self._flow.adopt()
+        self._beat = trio.current_time() + self._pace
         if self._flow.state is FlowState.DONE or self._body.complete:
             return self._ended(out)
         return self._exchange.frame(out)
@@ -250,5 +272,6 @@ class Streaming:
         editors = [one for one in (healer, editor) if one is not None]  # rules see what is left
         if editors:
             flow.edited = Edited(editors)
-        relay = Relay(attempt, flow, job.exchange, holds=job.service.journal.strict)
+        service = job.service
+        relay = Relay(attempt, flow, job.exchange, service.heartbeat, holds=service.journal.strict)
         return Committed(record, flow, relay, editor)

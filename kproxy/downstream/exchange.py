@@ -21,7 +21,7 @@ from kproxy.wire.frame import CONTINUE, LAST_CHUNK, chunk, response_head
 from kproxy.wire.h1 import RequestReader
 from kproxy.wire.names import REQUEST_ID
 
-__all__ = ["BodyLimits", "Exchange", "ExchangeState", "new_id"]
+__all__ = ["HEARTBEAT", "BodyLimits", "Exchange", "ExchangeState", "new_id"]
 
 HEARTBEAT = b": waiting\n\n"
 """An event stream's comment: every client tried skips it."""
