@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from msgspec import Raw
 
 from kproxy.api.plugged import Asking
@@ -125,6 +126,7 @@ async def test_there_are_at_most_so_many_files() -> None:
 
 async def test_code_is_the_sandboxs() -> None:
     async def call(arguments: str) -> str:
+        await trio.lowlevel.checkpoint()
         return f"ran {arguments}"
 
     plugin = code_plugin(tool("monty", 5.0), call, 45.0, 100)

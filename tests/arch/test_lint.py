@@ -46,6 +46,7 @@ def test_types(require: Require) -> None:
     passes(require("mypy"))
 
 
+@pytest.mark.timeout(600)  # half a minute where nothing else runs
 def test_trio_rules(require: Require) -> None:
     """flake8-async's default set: ruff has neither 101, 102 nor 103, and keeps 119 in preview.
 
