@@ -368,6 +368,7 @@ class Job:
                 provider=chosen.provider,
                 strategy=plan.strategy,
                 fallback_chain=self._keys(),
+                dial=plan.dial,
             ),
             attempts=tuple(self.outcomes),
             execution=Execution(

@@ -75,10 +75,11 @@ def _print(decided: Plan, tokens: int) -> None:
         click.echo(f"category: {found.category}, confidence {found.confidence:.2f}{novel}")
     first, *rest = [spec.model.key for spec in decided.attempts]
     click.echo(f"decision: {first}, {decided.strategy}")
-    click.echo(f"chain:    {', '.join(rest[: decided.most - 1]) or 'nobody else'}")
+    click.echo(f"behind:   {', '.join(rest[: decided.most - 1]) or 'nobody else'}")
+    click.echo(f"dial:     {decided.dial or 'not asked'}")
     click.echo(f"policy:   {decided.policy_version}\n")
     print_table(
-        ("MODEL", "SCORE", "EST. COST", "FILTERED BY", "REASONS"),
+        ("MODEL", "SCORE", "WORTH", "EST. COST", "FILTERED BY", "REASONS"),
         [_row(one) for one in decided.candidates],
     )
 
@@ -87,6 +88,7 @@ def _row(one: Candidate) -> tuple[str, ...]:
     return (
         f"{one.provider}/{one.model_id}",
         "-" if one.score is None else f"{one.score:.3f}",
+        "-" if one.worth is None else f"{one.worth:.4f}",
         "unknown" if one.est_cost is None else format_usd(one.est_cost),
         one.filtered_out_by or "-",
         "; ".join(one.reasons),

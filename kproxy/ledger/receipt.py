@@ -77,6 +77,7 @@ def _candidate(candidate: Candidate) -> Members:
         "model_id": candidate.model_id,
         "provider": candidate.provider,
         "score": candidate.score,
+        "worth": None if candidate.worth is None else round(candidate.worth, 4),
         "est_cost_usd": _usd(candidate.est_cost),
         "reasons": candidate.reasons,
         "filtered_out_by": candidate.filtered_out_by,

@@ -20,6 +20,7 @@ from kproxy.routing.constraints import (
     takes_anything,
     violations,
 )
+from kproxy.routing.dial import DEARER
 from kproxy.routing.estimate import DEFAULT_OUTPUT_TOKENS, estimate_cost
 from kproxy.routing.live import Live
 from kproxy.schema.chat import ChatRequest
@@ -33,6 +34,7 @@ BREAKER = "breaker"
 _NAME_SHOWN = 256
 _PASSED = ("meets every constraint",)
 _STAYS = "answered the turn before"
+_DEARER = "dearer than the best on the whole"
 
 
 class Case(NamedTuple):
@@ -124,10 +126,10 @@ def _slow(request: ChatRequest, live: Live) -> str:
         return ""
     seen = live.measured.first_token if request.stream else live.measured.total
     if latency is not None and seen is not None and 1000 * seen.p75 > latency:
-        return f"P75 latency of {1000 * seen.p75:.0f} ms is above {latency:g}"
+        return f"P75 latency of {1000 * seen.p75:.0f} ms is above {latency:,.10g}"
     pace = live.measured.throughput_p50
     if throughput is not None and pace is not None and pace < throughput:
-        return f"P50 throughput of {pace:.0f} tokens/s is below {throughput:g}"
+        return f"P50 throughput of {pace:.0f} tokens/s is below {throughput:,.10g}"
     return ""
 
 
@@ -138,6 +140,8 @@ def candidate(one: Judged) -> Candidate:
         reasons = ("the price is not known",)
     else:
         reasons = _PASSED
+    if one.worth < DEARER:
+        reasons += (_DEARER,)
     if one.slow:
         reasons += (one.slow,)
     if one.stays:
@@ -150,4 +154,5 @@ def candidate(one: Judged) -> Candidate:
         filtered_out_by=one.against[0].constraint if one.against else None,
         reasons=reasons,
         score=None if quality is None else round(quality, 3),
+        worth=one.worth if DEARER < one.worth < 0 else None,
     )

@@ -22,6 +22,7 @@ __all__ = [
     "COST_CAP",
     "COST_CAPS",
     "KEY_COST_CAP",
+    "LISTED",
     "UNSUPPORTED",
     "Expected",
     "KeyConstraints",
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 COST_CAP = "x_kairosroute.max_cost_usd"
+LISTED = "x_kairosroute.models"
 KEY_COST_CAP = "maxCostPerRequestUsd"
 COST_CAPS = frozenset({COST_CAP, KEY_COST_CAP})
 
@@ -183,7 +185,7 @@ def _precision(request: ChatRequest, model: Model) -> Iterator[Violation]:
 def _membership(request: ChatRequest, model: Model) -> Iterator[Violation]:
     wanted = request.extension.models
     if wanted is not None and not any(named(model, name) for name in wanted):
-        yield Violation("x_kairosroute.models", "the model is not in the request's list")
+        yield Violation(LISTED, "the model is not in the request's list")
 
 
 def _guardrails(key: KeyConstraints, model: Model, expected: Expected) -> Iterator[Violation]:
@@ -195,7 +197,7 @@ def _guardrails(key: KeyConstraints, model: Model, expected: Expected) -> Iterat
     if slug in key.locked:
         yield Violation("providerKeys", "the key's own key for this provider cannot be opened")
     yield from _quality("minQualityThreshold", key.min_quality, expected.quality)
-    yield from _quality("quality", key.floor, expected.quality)
+    yield from _quality("routing.floors", key.floor, expected.quality)
     if key.on_credit and slug not in key.own and expected.cost is None:
         yield Violation("price", "the price is not known, and the account pays from a credit")
 
@@ -225,4 +227,4 @@ def _cost(name: str, cap: int | None, est_cost: int | None) -> Iterator[Violatio
     if est_cost is None:
         yield Violation(name, "the price is not known")
     elif est_cost > cap:
-        yield Violation(name, f"estimated at {format_usd(est_cost)} USD")
+        yield Violation(name, f"estimated at {format_usd(est_cost)} USD, above {format_usd(cap)}")

@@ -17,13 +17,16 @@ import msgspec
 
 from kproxy.routing.table import People, Rate
 
-__all__ = ["DIALS", "Dial", "Judgement", "choose", "rate_at", "worths"]
+__all__ = ["DEARER", "DIALS", "Dial", "Judgement", "choose", "rate_at", "worths"]
 
 Dial = Literal["cheap", "balanced", "best"]
 
 DIALS: tuple[tuple[Dial, float], ...] = (("cheap", 0.95), ("balanced", 0.98), ("best", 1.0))
 """Each name's floor: the share of the best single model's quality that is kept on the mean."""
 
+
+DEARER = -5.0
+"""A worth below this is of a model that is dearer than the best on the whole."""
 
 _DEARER = 10.0  # more than a whole quality and the dearest rate together
 

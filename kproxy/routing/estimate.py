@@ -99,6 +99,15 @@ def output_limit(model: Model, prompt_tokens: int) -> int | None:
     return room if most is None else min(most, room)
 
 
+def warmth(price: Price | None, prompt_tokens: int) -> int:
+    """Nano-dollars that a prompt costs less where the provider has all of it in its cache."""
+    if price is None:
+        return 0
+    price = price.at(prompt_tokens)
+    cached = price.input if price.cached_input is None else price.cached_input
+    return round_half_up(prompt_tokens * (price.input - cached), PER_MILLION)
+
+
 def _after_blob(piece: bytes) -> bytes:
     """What follows a file's bytes; all of it where they are no base64, but somebody's text."""
     end = piece.find(b'"')

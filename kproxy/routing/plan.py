@@ -98,7 +98,8 @@ class Plan(msgspec.Struct, frozen=True):
 
     `total` is the whole request's deadline in seconds; `most` the attempts there may be in all,
     `beside` at one time; `cost_cap` nano-dollars for what the attempts so far cost or may cost.
-    `classification` is the router's word, None where it was not asked.
+    `classification` is the router's word, None where it was not asked; `dial` is how its word was
+    weighed against price, None where it was not.
     """
 
     attempts: tuple[AttemptSpec, ...]
@@ -110,6 +111,7 @@ class Plan(msgspec.Struct, frozen=True):
     cost_cap: int | None = None
     candidates: tuple[Candidate, ...] = ()
     classification: Classification | None = None
+    dial: Dial | None = None
     policy_version: str = POLICY_VERSION
 
     def __post_init__(self) -> None:

@@ -10,33 +10,30 @@
 4. An endpoint whose breaker is open, or that asked for time, is left out; where nothing else is
    left, the answer is 503 and says when.
 5. A conversation stays with who answered its last turn, unless that route is filtered out, misses a
-   soft threshold, or another is worth more by `SWITCHING`: a warm prefix is cheaper by as much.
+   soft threshold, or another is worth more by `SWITCHING` or costs less than half.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
 
-from kproxy.catalog.load import Catalog, Model, RouteTimeouts
-from kproxy.errors import Rejected
+from kproxy.catalog.load import Catalog, RouteTimeouts
 from kproxy.routing.appraise import Appraisal
-from kproxy.routing.candidates import BREAKER, Case, Judged, candidate, candidates, is_auto, judge
+from kproxy.routing.candidates import Case, Judged, candidate, candidates, is_auto, judge
 from kproxy.routing.constraints import (
     ANYTHING,
-    COST_CAPS,
-    UNSUPPORTED,
     KeyConstraints,
     Refuses,
-    Violation,
     named,
     takes_anything,
     usd_cap,
     with_floor,
 )
 from kproxy.routing.dial import Dial
+from kproxy.routing.estimate import warmth
 from kproxy.routing.live import UNKNOWN, Live
 from kproxy.routing.plan import (
     POLICY_VERSION,
@@ -46,6 +43,7 @@ from kproxy.routing.plan import (
     Strategy,
     Timeouts,
 )
+from kproxy.routing.refusal import refusal
 from kproxy.routing.rescue import is_rescuable
 from kproxy.routing.window import patience
 from kproxy.schema.chat import ChatRequest
@@ -56,8 +54,8 @@ __all__ = ["SWITCHING", "plan"]
 SWITCHING = 0.05
 """Of quality, or of price by the dial's rate: what a change inside a conversation must gain."""
 
-
-_REASONS_SHOWN = 5  # of a refusal; the whole decision is for `explain`
+MOST_DEARER = 2.0
+"""Who stays may cost so many times what another would, its prefix taken to be warm."""
 
 Snapshot = Mapping[str, Live]
 """What is known of each route, by `provider/id`, at one moment."""
@@ -89,9 +87,11 @@ def plan(
     ]
     left = [one for one in judged if not one.against]
     if not left:
-        raise _refusal(request, judged)
+        raise refusal(request, judged)
+    dial = None
     if appraisal is not None and is_auto(request.model):
-        left = _weighed(left, appraisal, request.extension.dial or policy.routing.dial, stays)
+        dial = request.extension.dial or policy.routing.dial
+        left = _staying(_weighed(_warmed(left, stays, prompt_tokens), appraisal, dial), stays)
     left = _one_probe(sorted(left, key=_order(request)))
     extension = request.extension
     total = min(_seconds(extension.deadline_ms) or math.inf, policy.timeouts.total)
@@ -108,6 +108,7 @@ def plan(
         cost_cap=_cost_cap(request, key),
         candidates=tuple(candidate(one) for one in (*left, *filtered)),
         classification=classification,
+        dial=dial,
         policy_version=_version(appraisal),
     )
 
@@ -121,23 +122,47 @@ def _classification(appraisal: Appraisal) -> Classification:
     return Classification(found.category, round(found.confidence, 3), found.novel)
 
 
-def _weighed(
-    left: list[Judged], appraisal: Appraisal, dial: Dial, stays: str | None
-) -> list[Judged]:
-    """The same with what each is worth; who answered the turn before stays if it may. Whom no row
-    lists (a host that takes any name) is worth less than all others: nothing is known of it."""
+def _weighed(left: list[Judged], appraisal: Appraisal, dial: Dial) -> list[Judged]:
+    """The same with what each is worth. Whom no row lists (a host that takes any name) is worth
+    less than all others: nothing is known of it."""
     listed = [one for one in left if one.model.key in appraisal.places]
     if not listed:
         return left
     keys, costs = [one.model.key for one in listed], [one.likely_cost for one in listed]
     found = dict(zip(keys, appraisal.worths(keys, costs, dial), strict=True))
-    most = max(found.values())
-    return [_worth(one, found.get(one.model.key, -math.inf), most, stays) for one in left]
+    return [msgspec.structs.replace(one, worth=found.get(one.model.key, -math.inf)) for one in left]
 
 
-def _worth(one: Judged, worth: float, most: float, stays: str | None) -> Judged:
-    may_stay = one.model.key == stays and not one.slow and worth >= most - SWITCHING
-    return msgspec.structs.replace(one, worth=worth, stays=may_stay)
+def _warmed(left: list[Judged], stays: str | None, prompt_tokens: int) -> list[Judged]:
+    """The same with the likely cost of who answered the conversation's last turn as if it had all
+    of the prompt in its cache, which is the most that staying can save."""
+    return [
+        msgspec.structs.replace(
+            one, likely_cost=one.likely_cost - warmth(one.model.price, prompt_tokens)
+        )
+        if one.model.key == stays and one.likely_cost is not None
+        else one
+        for one in left
+    ]
+
+
+def _staying(left: list[Judged], stays: str | None) -> list[Judged]:
+    """The same with who answered the conversation's last turn marked, if it may stay."""
+    first = max(left, key=lambda one: one.worth)
+    return [
+        msgspec.structs.replace(one, stays=True)
+        if one.model.key == stays and _may_stay(one, first)
+        else one
+        for one in left
+    ]
+
+
+def _may_stay(one: Judged, first: Judged) -> bool:
+    if one.slow or one.worth < first.worth - SWITCHING:
+        return False
+    if one.likely_cost is None or first.likely_cost is None:
+        return True
+    return one.likely_cost <= MOST_DEARER * first.likely_cost
 
 
 Rank = tuple[int, bool, bool, float, bool, int, float, str, str]
@@ -258,47 +283,3 @@ def _cost_cap(request: ChatRequest, key: KeyConstraints) -> int | None:
     asked = request.extension.max_cost_usd
     caps = (None if asked is None else usd_cap(asked), key.max_cost)
     return min((cap for cap in caps if cap is not None), default=None)
-
-
-def _refusal(request: ChatRequest, judged: Iterable[Judged]) -> Rejected:
-    """Why nothing is left: what rests, when that is all; then the cost cap, when something passed
-    all the rest; then what an API has no words for, likewise; else the others."""
-    filters = [(one.model, one.against[0]) for one in judged]
-    resting = [one for one in judged if one.against[0].constraint == BREAKER]
-    if resting:
-        return _unavailable(resting)
-    capped = [(model, why) for model, why in filters if why.constraint in COST_CAPS]
-    if capped:
-        return Rejected(
-            402,
-            "cost_guardrail_exceeded",
-            f"No candidate is known to stay within '{capped[0][1].constraint}': {_listed(capped)}.",
-            param=capped[0][1].constraint,
-        )
-    wordless = [(model, why) for model, why in filters if why.constraint == UNSUPPORTED]
-    if wordless:
-        message = f"No candidate takes everything that is asked for: {_listed(wordless)}"
-        return Rejected(400, UNSUPPORTED, message, param=wordless[0][1].param)
-    shown = [(model, why) for model, why in filters if why.constraint != "enabled"] or filters
-    names = tuple(dict.fromkeys(why.constraint for _, why in shown))
-    return Rejected(
-        400,
-        "no_models_available",
-        f"No model is left for '{request.model}' after {', '.join(names)}: {_listed(shown)}.",
-        param=names[0] if len(names) == 1 else None,
-    )
-
-
-def _unavailable(resting: list[Judged]) -> Rejected:
-    listed = _listed([(one.model, one.against[0]) for one in resting])
-    message = f"All models are currently unavailable ({listed})."
-    rejected = Rejected(503, "all_models_unavailable", message)
-    wait = math.ceil(min(one.live.resting for one in resting))
-    rejected.headers = ((b"retry-after", b"%d" % max(1, wait)),)
-    return rejected
-
-
-def _listed(filters: list[tuple[Model, Violation]]) -> str:
-    lines = [f"{model.key}: {why.reason}" for model, why in filters[:_REASONS_SHOWN]]
-    more = len(filters) - len(lines)
-    return "; ".join(lines) + (f"; and {more} more" if more else "")

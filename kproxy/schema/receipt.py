@@ -34,7 +34,8 @@ class Classification(msgspec.Struct, frozen=True):
 class Candidate(msgspec.Struct, frozen=True):
     """One line of the decision. `filtered_out_by` is the first constraint broken, if any.
 
-    `score` is the predicted quality, 0 to 1, where a router has scored it. `est_cost` is
+    `score` is the predicted quality, 0 to 1, where a router has scored it; `worth` is that less the
+    best one's, and less what the dial takes for the price (`routing/dial.py`). `est_cost` is
     nano-dollars, None when the price is not known.
     """
 
@@ -44,6 +45,7 @@ class Candidate(msgspec.Struct, frozen=True):
     filtered_out_by: str | None
     reasons: tuple[str, ...]
     score: float | None = None
+    worth: float | None = None
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -53,6 +55,7 @@ class Decision(msgspec.Struct, frozen=True):
     provider: str
     strategy: str
     fallback_chain: tuple[str, ...]
+    dial: str | None = None
 
 
 class Join(msgspec.Struct, frozen=True):

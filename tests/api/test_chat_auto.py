@@ -4,10 +4,11 @@ import msgspec
 import trio
 from trio.testing import MockClock
 
+from kproxy.catalog.load import Price
 from kproxy.routing.appraise import Appraisal
 from kproxy.routing.dial import Judgement
 from kproxy.routing.table import Rate
-from tests.fakes.house import House
+from tests.fakes.house import House, model
 from tests.fakes.scripted import ok
 
 REPLY = ok(
@@ -25,9 +26,9 @@ JUDGED = Appraisal(
         nearest="loops",
         novel=False,
         novelty=0.0,
-        quality=(0.85, 0.9),
+        quality=(0.88, 0.9),
         output_tokens=(10.0, 10.0),
-        standing=(0.85, 0.9),
+        standing=(0.88, 0.9),
         rates=(Rate(0.98, 0.1),),
     ),
     {"cheap/m": 0, "dear/m": 1},
@@ -43,7 +44,7 @@ async def test_the_receipt_says_what_the_router_said(
     answer = await house.ask(x_kairosroute={"explain": True})
     told = msgspec.json.decode(answer.body)["x_kairosroute"]
     assert told["explain"]["classification"]["category"] == "code"
-    assert [one["score"] for one in told["explain"]["candidates"]] == [0.85, 0.9]
+    assert [one["score"] for one in told["explain"]["candidates"]] == [0.88, 0.9]
     (receipt,) = house.receipts
     assert receipt.classification is not None
     assert (receipt.classification.category, receipt.policy_version) == ("code", "2-abc")
@@ -63,7 +64,8 @@ async def test_the_next_turn_goes_to_who_answered(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     scripts = {"cheap": [FAILS, SAYS_HI], "dear": [SAYS_HI * 2] * 2}
-    house = House(nursery, scripts=scripts, appraise=lambda request: JUDGED)
+    models = (model("cheap/m"), model("dear/m", Price.from_usd(1.5, 3)))
+    house = House(nursery, models, scripts, appraise=lambda request: JUDGED)
     await house.ask(messages=[HELLO])  # cheap fails, dear answers
     await trio.sleep(100)  # cheap has rested
     await house.ask(messages=[HELLO, HI, HELLO])

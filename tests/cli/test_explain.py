@@ -46,7 +46,7 @@ def test_a_screen(run, tmp_path):
     assert result.exit_code == 0, result.output
     assert "category: summarization" in result.stdout
     assert "decision: acme/small, single" in result.stdout
-    assert "chain:    nobody else" in result.stdout
+    assert "behind:   nobody else" in result.stdout
     line = next(line for line in result.stdout.splitlines() if line.startswith("acme/large"))
     assert "response_format" in line
     assert "the model has no JSON mode" in line
@@ -67,7 +67,7 @@ def test_a_comparison(run):
     assert (found["strategy"], found["chain"]) == ("compare", ["acme/large", "acme/small"])
     screen = run(model="kr-compare", models=["small", "large"]).stdout
     assert "decision: acme/small, compare" in screen
-    assert "chain:    acme/large" in screen
+    assert "behind:   acme/large" in screen
     assert run(model="kr-compare", models=["small"]).exit_code == 1
 
 

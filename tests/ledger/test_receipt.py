@@ -72,6 +72,7 @@ def test_the_fields_of_the_contract():
                 "model_id": "model-0",
                 "provider": "acme",
                 "score": None,
+                "worth": None,
                 "est_cost_usd": 0.000027,
                 "reasons": ["meets every constraint"],
                 "filtered_out_by": None,
@@ -82,6 +83,7 @@ def test_the_fields_of_the_contract():
             "provider": "acme",
             "strategy": "single",
             "fallback_chain": ["acme/m", "good/m"],
+            "dial": None,
         },
         "attempts": ATTEMPTS_JSON,
         "execution": {

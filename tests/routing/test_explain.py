@@ -11,15 +11,17 @@ def test_the_whole_decision_is_shown_in_order() -> None:
     plan = plan_of(
         spec("acme/small"),
         candidates=(
-            Candidate("small", "acme", 1_500, None, ("meets every constraint",), 0.75),
+            Candidate("small", "acme", 1_500, None, ("meets every constraint",), 0.75, -0.01),
             Candidate("large", "other", None, "zdr", ('no "zero" retention',)),
         ),
         classification=Classification("code", 0.5, novel=True),
+        dial="cheap",
         policy_version="2-abc",
     )
     assert msgspec.json.decode(explain_json(plan, b"[]"))["attempts"] == []
     assert msgspec.json.decode(explain_json(plan)) == {
         "classification": {"category": "code", "confidence": 0.5, "novel": True},
+        "dial": "cheap",
         "policy_version": "2-abc",
         "strategy": "single",
         "chain": ["acme/small"],
@@ -28,6 +30,7 @@ def test_the_whole_decision_is_shown_in_order() -> None:
                 "model_id": "small",
                 "provider": "acme",
                 "score": 0.75,
+                "worth": -0.01,
                 "est_cost_usd": 0.0000015,
                 "filtered_out_by": None,
                 "reasons": ["meets every constraint"],
@@ -36,6 +39,7 @@ def test_the_whole_decision_is_shown_in_order() -> None:
                 "model_id": "large",
                 "provider": "other",
                 "score": None,
+                "worth": None,
                 "est_cost_usd": None,
                 "filtered_out_by": "zdr",
                 "reasons": ['no "zero" retention'],

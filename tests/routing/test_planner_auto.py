@@ -12,7 +12,7 @@ from kproxy.routing.constraints import KeyConstraints
 from kproxy.routing.dial import Judgement
 from kproxy.routing.live import Live
 from kproxy.routing.plan import AttemptPolicy, Plan, RoutingPolicy, Timeouts
-from kproxy.routing.planner import SWITCHING, plan
+from kproxy.routing.planner import plan
 from kproxy.routing.table import Rate
 from kproxy.routing.window import Measured, Quantiles
 from kproxy.schema.chat import decode_chat
@@ -89,6 +89,7 @@ def test_nothing_dearer_than_the_best_is_chosen() -> None:
     decided = decide(appraised((0.6, 0.75, 0.9, 1.0)))
     assert ids(decided)[0] == "large"
     assert ids(decided)[-1] == "vain"
+    assert decided.candidates[-1].reasons[-1] == "dearer than the best on the whole"
 
 
 def test_what_is_novel_goes_to_the_best_and_says_so() -> None:
@@ -106,7 +107,7 @@ def test_the_best_is_the_best_of_those_that_are_allowed() -> None:
 
 def test_what_is_expected_is_in_the_decision() -> None:
     decided = decide(appraised())
-    assert decided.policy_version == "2-abc"
+    assert (decided.policy_version, decided.dial) == ("2-abc", "balanced")
     lines = {line.model_id: line for line in decided.candidates}
     assert [lines[id].score for id in PRICES] == list(QUALITY)
     # 100 tokens of prompt and as many as such an answer usually has, at USD 1 and 10 a million.
@@ -139,11 +140,9 @@ def test_a_key_or_an_operator_wants_a_quality() -> None:
 @pytest.mark.parametrize(
     ("quality", "stays", "first"),
     [
-        ((0.6, 0.75, 0.9, 0.9), "a/small", "large"),  # it must change: 0.2 are to be gained
-        ((0.6, 0.89, 0.9, 0.9), "a/large", "middle"),  # nearly all of the price
-        ((0.6, 0.82, 0.9, 0.9), "a/large", "large"),  # too little, for a warm prefix
-        ((0.6, 0.76, 0.9 - 0.1, 0.9), "a/middle", "middle"),
-        ((0.895, 0.9, 0.9, 0.9), "a/middle", "middle"),
+        ((0.6, 0.75, 0.9, 0.9), "a/small", "large"),  # 0.2 are to be gained
+        ((0.6, 0.82, 0.9, 0.9), "a/large", "middle"),  # a tenth of the price
+        ((0.6, 0.76, 0.8, 0.9), "a/middle", "middle"),
         ((0.895, 0.9, 0.9, 0.9), "a/gone", "small"),
         ((0.895, 0.9, 0.9, 0.9), None, "small"),
     ],
@@ -151,11 +150,32 @@ def test_a_key_or_an_operator_wants_a_quality() -> None:
 def test_a_conversation_stays_unless_it_must_change(
     quality: tuple[float, ...], stays: str | None, first: str
 ) -> None:
-    assert SWITCHING == 0.05
     decided = decide(appraised(quality), stays=stays)
     assert ids(decided)[0] == first
     told = [line.model_id for line in decided.candidates if "turn before" in str(line.reasons)]
     assert told == ([first] if f"a/{first}" == stays else [])
+
+
+@pytest.mark.parametrize(
+    ("price", "first"),
+    [
+        (Price.from_usd(1.9, 1.9), "b"),
+        (Price.from_usd(2.1, 2.1), "a"),
+        (Price.from_usd(5, 1, cached_input=0.5), "b"),  # its prefix is warm
+    ],
+)
+def test_who_stays_may_cost_twice_as_much(price: Price, first: str) -> None:
+    models = (
+        Model("a", "a", "a", Price.from_usd(1, 1)),
+        Model("b", "a", "b", price),
+    )
+    judged = appraised((0.9, 0.9, 0.9, 0.9))
+    judged = Appraisal(judged.judgement, {"a/a": 0, "a/b": 1}, frozenset(), "abc")
+    body = {"model": "auto", "messages": [{"role": "user", "content": "hi"}]}
+    request = decode_chat(json.dumps(body).encode(), JsonLimits()).request
+    catalog = Catalog(CATALOG.providers, models)
+    decided = plan(request, 10_000, catalog, POLICY, appraisal=judged, stays="a/b")
+    assert ids(decided)[0] == first
 
 
 def test_who_stays_is_still_filtered_and_still_has_to_be_quick() -> None:
