@@ -16,12 +16,21 @@ __all__ = [
     "NotCarried",
     "Rejected",
     "Withheld",
+    "refusal_in",
     "rejected_field",
 ]
 
 
 class KproxyError(Exception):
     """Base of everything kproxy raises on purpose; never raised itself."""
+
+
+def refusal_in(error: BaseException) -> KproxyError | None:
+    """The refusal that an error is, or that a nursery has wrapped; None: a bug is in it, too."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error if isinstance(error, KproxyError) else None
+    found = [refusal_in(one) for one in error.exceptions]
+    return None if None in found else found[0]
 
 
 class Rejected(KproxyError):

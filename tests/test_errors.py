@@ -12,6 +12,7 @@ from kproxy.errors import (
     FaultKind,
     KproxyError,
     Rejected,
+    refusal_in,
     rejected_field,
 )
 
@@ -60,3 +61,11 @@ def test_a_rejection_carries_its_fields() -> None:
     assert error.close
     assert error.param is None
     assert error.type is None
+
+
+def test_the_refusal_in_what_a_nursery_raises() -> None:
+    refused = Rejected(400, "x", "no")
+    assert refusal_in(refused) is refused
+    assert refusal_in(ExceptionGroup("", [ExceptionGroup("", [refused])])) is refused
+    assert refusal_in(ValueError()) is None
+    assert refusal_in(ExceptionGroup("", [refused, ValueError()])) is None, "a bug is not hidden"

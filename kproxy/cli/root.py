@@ -10,7 +10,7 @@ from types import MappingProxyType
 import click
 
 from kproxy import __version__
-from kproxy.errors import KproxyError
+from kproxy.errors import KproxyError, refusal_in
 
 __all__ = ["Commands", "kproxy"]
 
@@ -51,14 +51,10 @@ class Commands(click.Group):
         except KproxyError as error:
             raise click.ClickException(_one_line(error)) from error
         except ExceptionGroup as group:
-            # A nursery wraps even a single refusal.
-            refused, others = group.split(KproxyError)
-            if refused is None or others is not None:
+            refused = refusal_in(group)
+            if refused is None:
                 raise
-            first: BaseException = refused
-            while isinstance(first, BaseExceptionGroup):
-                first = first.exceptions[0]
-            raise click.ClickException(_one_line(first)) from group
+            raise click.ClickException(_one_line(refused)) from group
 
 
 @click.group(cls=Commands)
