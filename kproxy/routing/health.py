@@ -50,6 +50,9 @@ __all__ = [
 LONGEST_PENALTY = 3_600.0
 """Seconds. A provider that asks for more is asked again after this."""
 
+ROUNDING = 0.01
+"""Seconds. Two processes' clocks are set against each other, so their times differ a little."""
+
 
 class BreakerState(enum.Enum):
     """Whether an endpoint is asked: as always, not at all, or by one probe."""
@@ -160,6 +163,30 @@ class Breaker:
         self._until = max(self._until, now + rest)
         if self._state is BreakerState.CLOSED:
             self._become(BreakerState.OPEN)
+
+    def rests(self, now: float) -> tuple[float, float]:
+        """The ends of a rest and of a penalty that are still to come, else 0: for other processes.
+
+        What is told of an endpoint that a probe is on its way to is the rest before it.
+        """
+        return (
+            self._until if self._until > now else 0.0,
+            self._penalty if self._penalty > now else 0.0,
+        )
+
+    def heed(self, until: float, penalty: float, now: float) -> bool:
+        """Rest as another process does, see `rests`. Whether anything is different now.
+
+        Its failures are not ours: the next rest stays as long as it was. Nor is the end of it: who
+        was told to rest sends a probe of its own then.
+        """
+        if max(until - max(self._until, now), penalty - max(self._penalty, now)) < ROUNDING:
+            return False
+        if penalty > now:
+            self.penalise(penalty, now)
+        if until > now:
+            self.open_now(now, until - now)
+        return True
 
     def standing(self, now: float) -> Standing:
         """What a plan and `GET /v1/performance` show."""

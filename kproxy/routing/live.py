@@ -13,7 +13,7 @@ remembered.
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 import msgspec
@@ -28,7 +28,8 @@ from kproxy.routing.health import (
     Standing,
     Verdict,
 )
-from kproxy.routing.window import SLICE_SECONDS, Measured, Window
+from kproxy.routing.news import News, Rest
+from kproxy.routing.window import SLICE_SECONDS, Measured, Seen, Window
 
 __all__ = ["NAMES", "REFRESH", "UNKNOWN", "Grant", "HealthParams", "Live", "Routes"]
 
@@ -37,6 +38,9 @@ REFRESH = 0.25
 
 NAMES = 128
 """Routes of unlisted names; a window holds 31 kB."""
+
+LONGEST = 512
+"""Characters of a name that other processes are told of; callers invent names."""
 
 WHY = ("its provider cannot be reached, or refuses our key", "it failed, or asked for time")
 
@@ -63,6 +67,9 @@ UNKNOWN = Live(Measured(0, None, None, 0, None, None, 0.0))
 """Of a route that nobody has asked yet."""
 
 
+NOTHING = Window().shown(0.0)
+
+
 class HealthParams(msgspec.Struct, frozen=True):
     """`credential_rest`: seconds for which a provider is left alone that refused our key (401)."""
 
@@ -73,7 +80,17 @@ class HealthParams(msgspec.Struct, frozen=True):
 class _Route:
     """One model at one provider."""
 
-    __slots__ = ("account", "breaker", "dirty", "live", "measured_at", "window")
+    __slots__ = (
+        "account",
+        "breaker",
+        "dirty",
+        "live",
+        "measured_at",
+        "others",
+        "shown",
+        "shown_at",
+        "window",
+    )
 
     def __init__(self, params: BreakerParams, account: Breaker) -> None:
         self.window = Window()
@@ -82,12 +99,30 @@ class _Route:
         self.live = UNKNOWN
         self.dirty = False
         self.measured_at = 0.0
+        self.others: Sequence[Seen] = ()  # what other processes have seen of it
+        self.shown: Seen | None = None  # what they were told; None: it may have changed
+        self.shown_at = 0.0
+
+    def saw(self) -> None:
+        """Its window is another than it was."""
+        self.dirty, self.shown = True, None
+
+    def seen(self, now: float) -> Seen | None:
+        """What its window holds, for other processes; None: nothing."""
+        if self.shown is None or now - self.shown_at > SLICE_SECONDS:
+            self.shown, self.shown_at = self.window.shown(now), now
+        return self.shown if self.shown != NOTHING else None
+
+    def hear(self, others: Sequence[Seen]) -> None:
+        """What other processes hold of it now, all of them."""
+        if others != self.others:
+            self.others, self.dirty = others, True
 
     def measure(self, now: float) -> Live:
         """The route now; its figures are read again only when there can be others."""
         measured = self.live.measured
         if self.dirty or now - self.measured_at > SLICE_SECONDS:
-            measured = self.window.measure(now)
+            measured = self.window.measure(now, self.others)
             self.dirty, self.measured_at = False, now
         both = (self.account.standing(now), self.breaker.standing(now))
         own = both[1].state
@@ -124,7 +159,7 @@ class Grant:
         stream may last long, and how that ends still counts."""
         route = self._route
         route.window.first_token(now, waited)
-        route.dirty = True
+        route.saw()
         if self._own.probe or self._account.probe:
             self._end(Event.SUCCESS, Event.SUCCESS, now)
             self._own = route.breaker.admit(now) or self._own
@@ -173,7 +208,7 @@ class Grant:
 
     def _end(self, own: Verdict, account: Verdict, now: float) -> None:
         route, probing = self._route, self._own.probe or self._account.probe
-        route.dirty = True
+        route.saw()
         route.breaker.ended(self._own, own, now)
         route.account.ended(self._account, account, now)
         if probing or Event.FAILURE in (own, account):
@@ -187,9 +222,9 @@ class Routes:
         self.params = params
         listed = tuple(keys)
         providers = {key.partition("/")[0] for key in listed}
-        accounts = {slug: Breaker(params.breaker) for slug in providers}
+        self._accounts = {slug: Breaker(params.breaker) for slug in providers}
         self._listed = {
-            key: _Route(params.breaker, accounts[key.partition("/")[0]]) for key in listed
+            key: _Route(params.breaker, self._accounts[key.partition("/")[0]]) for key in listed
         }
         self._named: OrderedDict[str, _Route] = OrderedDict()  # the one used last is last
         self._snapshot: Mapping[str, Live] = MappingProxyType({})
@@ -221,6 +256,32 @@ class Routes:
             self._made, self.changed = now, False
         return self._snapshot
 
+    def news(self, now: float) -> News:
+        """What this process knows, for the others; the routes that were used last come first."""
+        named = {key: one for key, one in reversed(self._named.items()) if len(key) <= LONGEST}
+        known = {**self._listed, **named}
+        seen = {key: its for key, one in known.items() if (its := one.seen(now)) is not None}
+        rests = {key: one.breaker.rests(now) for key, one in known.items()}
+        accounts = {slug: one.rests(now) for slug, one in self._accounts.items()}
+        return News(now, seen, _resting(rests), _resting(accounts))
+
+    def hear(self, news: Sequence[News], now: float) -> None:
+        """What all other processes know at this moment, by this one's clock.
+
+        Of a name that nobody lists only those hear who were asked for it themselves.
+        """
+        for key, one in (*self._listed.items(), *self._named.items()):
+            one.hear([their.seen[key] for their in news if key in their.seen])
+            rests = [their.routes[key] for their in news if key in their.routes]
+            self._heed(one.breaker, rests, now)
+        for slug, account in self._accounts.items():
+            rests = [their.accounts[slug] for their in news if slug in their.accounts]
+            self._heed(account, rests, now)
+
+    def _heed(self, breaker: Breaker, rests: Iterable[Rest], now: float) -> None:
+        for rest in rests:
+            self.changed |= breaker.heed(rest.until, rest.penalty, now)
+
     def _find(self, key: str) -> _Route:
         found = self._listed.get(key)
         if found is not None:
@@ -238,3 +299,7 @@ class Routes:
     def _resting(self, route: _Route, now: float) -> Fault:
         live = route.measure(now)
         return Fault(FaultKind.RESTING, f"not asked: {live.why}", retry_after=live.resting)
+
+
+def _resting(rests: Mapping[str, tuple[float, float]]) -> dict[str, Rest]:
+    return {key: Rest(*ends) for key, ends in rests.items() if any(ends)}

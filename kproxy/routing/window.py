@@ -14,17 +14,21 @@ is taken off the sum and starts at 0, and a quantile reads the sum alone.
 2. What lies outside of the buckets counts in the outermost one.
 3. `now` is a steady clock's, from 0 on; it does not go back.
 
+Several processes may see the same endpoint. Each has windows of its own and shows their sums
+(`Seen`); whoever reads adds up its own and those that it was shown.
+
 What we do not do: smooth, weigh by age, or fill in where nothing was seen.
 """
 
 from array import array
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from operator import sub
 
 import msgspec
 
-__all__ = ["SLICES", "SLICE_SECONDS", "Measured", "Quantiles", "Window", "patience"]
+__all__ = ["SLICES", "SLICE_SECONDS", "Measured", "Quantiles", "Seen", "Window", "patience"]
 
 SLICES = 10
 SLICE_SECONDS = 30.0  # ten make the contract's 5 minutes (section 5)
@@ -74,6 +78,18 @@ class Measured(msgspec.Struct, frozen=True):
         return self.samples >= SUFFICIENT
 
 
+class Seen(msgspec.Struct, frozen=True, array_like=True):
+    """The sums of a window, for other processes. Of each kind: a bucket's place and its count, a
+    bucket's place and its count, and so on, where there are any."""
+
+    first_token: tuple[int, ...]
+    waits: tuple[int, ...]
+    total: tuple[int, ...]
+    throughput: tuple[int, ...]
+    attempts: int
+    failed: int
+
+
 class _Buckets:
     """Counters between `edges`: one row for each slice, and the sum of the rows."""
 
@@ -96,12 +112,21 @@ class _Buckets:
         self._sum[:] = array("I", map(sub, self._sum, self._rows[start:end]))
         self._rows[start:end] = array("I", [0]) * self._size
 
-    def count(self) -> int:
-        return sum(self._sum)
+    def shown(self) -> tuple[int, ...]:
+        """See Seen."""
+        return tuple(x for at, count in enumerate(self._sum) if count for x in (at, count))
 
-    def at(self, *percents: int) -> tuple[float, ...]:
+    def ends(self, others: Iterable[Sequence[int]]) -> list[int]:
+        """How many observations are in each bucket or below, those of others too."""
+        sums = self._sum
+        for shown in others:
+            sums = sums[:]
+            for at, count in zip(shown[::2], shown[1::2], strict=True):
+                sums[at] += count
+        return list(accumulate(sums))
+
+    def at(self, ends: list[int], *percents: int) -> tuple[float, ...]:
         """The observations of these ranks, each to within its bucket. There must be some."""
-        ends = list(accumulate(self._sum))
         return tuple(self._ranked(ends, -(-percent * ends[-1] // 100)) for percent in percents)
 
     def _ranked(self, ends: list[int], rank: int) -> float:
@@ -167,18 +192,35 @@ class Window:
         self._attempts[row] += 1
         self._failed[row] += failed
 
-    def measure(self, now: float) -> Measured:
-        """The figures of the window that ends now."""
+    def measure(self, now: float, others: Sequence[Seen] = ()) -> Measured:
+        """The figures of the window that ends now, with what others have seen of the same."""
         self._row(now)
-        attempts = sum(self._attempts)
+        attempts = sum(self._attempts) + sum(one.attempts for one in others)
+        failed = sum(self._failed) + sum(one.failed for one in others)
+        totals = self._total.ends(one.total for one in others)
+        waits = self._waits.ends(one.waits for one in others)
+        speeds = self._throughput.ends(one.throughput for one in others)
+        first = self._first_token.ends(one.first_token for one in others)
         return Measured(
-            samples=self._total.count(),
-            first_token=_quantiles(self._first_token),
-            waits=_quantiles(self._waits),
-            waits_samples=self._waits.count(),
-            total=_quantiles(self._total),
-            throughput_p50=self._throughput.at(50)[0] if self._throughput.count() else None,
-            error_rate=sum(self._failed) / attempts if attempts else 0.0,
+            samples=totals[-1],
+            first_token=_quantiles(self._first_token, first),
+            waits=_quantiles(self._waits, waits),
+            waits_samples=waits[-1],
+            total=_quantiles(self._total, totals),
+            throughput_p50=self._throughput.at(speeds, 50)[0] if speeds[-1] else None,
+            error_rate=failed / attempts if attempts else 0.0,
+        )
+
+    def shown(self, now: float) -> Seen:
+        """The sums of the window that ends now. Some 60 us."""
+        self._row(now)
+        return Seen(
+            self._first_token.shown(),
+            self._waits.shown(),
+            self._total.shown(),
+            self._throughput.shown(),
+            sum(self._attempts),
+            sum(self._failed),
         )
 
     def _row(self, now: float) -> int:
@@ -207,5 +249,5 @@ def patience(first: Quantiles) -> float:
     return min(first.p95, 1.5 * first.p90)
 
 
-def _quantiles(buckets: _Buckets) -> Quantiles | None:
-    return Quantiles(*buckets.at(50, 75, 90, 95, 99)) if buckets.count() else None
+def _quantiles(buckets: _Buckets, ends: list[int]) -> Quantiles | None:
+    return Quantiles(*buckets.at(ends, 50, 75, 90, 95, 99)) if ends[-1] else None

@@ -224,3 +224,32 @@ def test_who_waited_in_vain_is_no_first_token_time() -> None:
     assert measured.waits.p99 == pytest.approx(8.0, rel=0.1)
     assert measured.waits_samples == 2
     assert measured.samples == 0
+
+
+# --- several processes
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.floats(0.0, 1_000.0), st.booleans()), max_size=60))
+def test_what_several_have_seen_is_as_if_one_had(seen: list[tuple[int, float, bool]]) -> None:
+    together, parts = Window(), [Window(), Window(), Window()]
+    for number, (part, value, failed) in enumerate(seen):
+        for window in (together, parts[part]):
+            now = 10.0 * number
+            window.first_token(now, value)
+            window.waited(now, value / 2)
+            window.total(now, 2 * value)
+            window.throughput(now, value)
+            window.attempt(now, failed)
+    now = 10.0 * len(seen)
+    shown = [part.shown(now) for part in parts]
+    for number, part in enumerate(parts):
+        others = [one for at, one in enumerate(shown) if at != number]
+        assert part.measure(now, others) == together.measure(now)
+
+
+def test_what_has_expired_is_not_shown() -> None:
+    window = Window()
+    window.total(1.0, 2.0)
+    window.attempt(1.0, failed=True)
+    assert window.shown(269.0).attempts == 1
+    assert window.shown(301.0) == Window().shown(301.0)
