@@ -4,12 +4,15 @@ prometheus-client's own counters take a lock and some 2 us a count, which is a t
 request costs here. One thread counts, so ours are dictionaries; the library renders them, because
 the exposition format is its business. Only configured models become label values; names that a
 passthrough provider takes are `other`.
+
+Of several worker processes whoever is asked answers for all: see `Metrics.share`.
 """
 
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
@@ -17,8 +20,18 @@ from prometheus_client.registry import Collector
 
 from kproxy.errors import FaultKind
 from kproxy.outcome import Ending, Usage
+from kproxy.telemetry.pooled import (
+    Family,
+    Merge,
+    add_up,
+    decode,
+    encode,
+    families,
+    lasting,
+    metrics,
+)
 
-__all__ = ["METRICS_TYPE", "Metrics"]
+__all__ = ["METRICS_TYPE", "Colleagues", "Metrics"]
 
 METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -50,8 +63,25 @@ class Distribution:
         return list(zip(ends, map(float, accumulate(self.counts)), strict=True))
 
 
+class Colleagues(Protocol):
+    """The other processes of one server: bytes to them and from them. For several threads."""
+
+    @property
+    def left(self) -> bytes | None:
+        """What this process's predecessor showed last; None: it has none."""
+        ...
+
+    def show(self, payload: bytes) -> bool:
+        """Show this to the others. False: it is too long."""
+        ...
+
+    def others(self) -> Iterable[tuple[bytes, bool]]:
+        """What the others show, and whether who shows it is still there."""
+        ...
+
+
 class Metrics(Collector):
-    """Counters of one process. Everything is synchronous and cheap but `render`."""
+    """Counters of one process. Everything is synchronous and cheap but `render` and `show`."""
 
     def __init__(self, models: Iterable[tuple[str, str]]) -> None:
         """`models` are the (provider, model) pairs that become label values."""
@@ -65,10 +95,14 @@ class Metrics(Collector):
         self._cost: Counter[Labels] = Counter()  # nano-dollars
         self._duration: dict[Labels, Distribution] = {}
         self._first_token: dict[Labels, Distribution] = {}
+        self._rules: dict[str, Merge] = {}
+        self._colleagues: Colleagues | None = None
+        self._before: list[Family] = []  # what a predecessor has counted
 
-    def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """Add a gauge that is read when it is rendered."""
+    def watch(self, name: str, text: str, value: Callable[[], float], merge: Merge = "sum") -> None:
+        """Add a gauge that is read when it is rendered. `merge`: of several processes' values."""
         Gauge(name, text, registry=self.registry).set_function(value)
+        self._rules[name] = merge
 
     def watch_each(
         self,
@@ -107,9 +141,34 @@ class Metrics(Collector):
         if cost:
             self._cost[labels] += cost
 
+    def share(self, colleagues: Colleagues) -> None:
+        """Count on from what a predecessor has left, and answer for all from now on."""
+        if colleagues.left is not None:
+            self._before = lasting(decode(colleagues.left), self._rules)
+        self._colleagues = colleagues
+
+    def show(self) -> bool:
+        """Show the others what is counted here; False: it is too much. Call it in a thread."""
+        return self._colleagues is None or self._colleagues.show(encode(self._own()))
+
     def render(self) -> bytes:
-        """The text exposition. Takes milliseconds: call it in a thread."""
-        return generate_latest(self.registry)
+        """The text exposition, of all processes. Takes milliseconds: call it in a thread."""
+        if self._colleagues is None:
+            return generate_latest(self.registry)
+        own = self._own()
+        # Shown before it is told: what has been told once is never forgotten, whoever dies.
+        self._colleagues.show(encode(own))
+        parts = [own]
+        for payload, alive in self._colleagues.others():
+            theirs = decode(payload)
+            parts.append(theirs if alive else lasting(theirs, self._rules))
+        pooled = CollectorRegistry(auto_describe=False)
+        pooled.register(_Together(add_up(parts, self._rules)))
+        return generate_latest(pooled)
+
+    def _own(self) -> list[Family]:
+        """What is counted here, with what was counted before in our place."""
+        return add_up([families(self.registry.collect()), self._before], self._rules)
 
     def collect(self) -> Iterator[Metric]:
         """For the registry: everything counted so far. Copies, since another thread renders."""
@@ -143,6 +202,17 @@ class Metrics(Collector):
     def labels(self, provider: str, model: str) -> tuple[str, str]:
         """The label values of an endpoint: a name that nobody configured is `other`."""
         return (provider, model) if (provider, model) in self._known else (provider, OTHER)
+
+
+class _Together(Collector):
+    """What is added up already, for the library to write."""
+
+    def __init__(self, found: list[Family]) -> None:
+        self._found = found
+
+    def collect(self) -> Iterator[Metric]:
+        """All of it."""
+        yield from metrics(self._found)
 
 
 def _observe(family: dict[Labels, Distribution], labels: Labels, seconds: float) -> None:
