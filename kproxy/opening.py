@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kproxy.admission.sidecar import is_loopback
@@ -18,7 +18,7 @@ from kproxy.config.listeners import make_credentials
 from kproxy.errors import KproxyError
 from kproxy.transport.accept import open_listeners
 from kproxy.transport.certificates import Credentials
-from kproxy.transport.entry import Bound, Proxies
+from kproxy.transport.entry import Bound, Proxies, Turns
 from kproxy.transport.sockets import Inherited, open_unix
 
 __all__ = ["CannotStart", "Opened", "open_all"]
@@ -36,6 +36,10 @@ class Opened:
 
     public: tuple[Bound, ...]
     admin: tuple[Bound, ...]
+
+    def shared(self, turns: Turns) -> "Opened":
+        """The same for one of several processes that take turns at accepting callers."""
+        return Opened(tuple(replace(one, turns=turns) for one in self.public), self.admin)
 
     @property
     def credentials(self) -> tuple[Credentials, ...]:

@@ -16,6 +16,16 @@ from tests.fakes.tls import write_files
 DOOR = '[[listeners]]\naddress = "127.0.0.1:0"\n'
 
 
+class Nobodys:
+    """Turns that are never taken."""
+
+    def mine(self, total: int) -> bool:
+        return False
+
+    def have(self, total: int) -> None:
+        pass
+
+
 def configured(folder: Path, text: str) -> Config:
     file = folder / "kproxy.toml"
     file.write_text(text)
@@ -50,6 +60,11 @@ def test_every_kind_with_what_it_asks_for(tmp_path: Path) -> None:
         assert found.credentials == (found.public[2].credentials,)
         assert len(found.admin_urls) == 1
         assert (tmp_path / "a.sock").is_socket()
+        turns = Nobodys()
+        shared = found.shared(turns)
+        assert {one.turns for one in shared.public} == {turns}
+        assert shared.admin == found.admin, "whoever is quickest answers operators"
+        assert shared.urls == found.urls
     assert not (tmp_path / "a.sock").exists()
     assert all(one.socket.fileno() == -1 for one in (*found.public, *found.admin))
 

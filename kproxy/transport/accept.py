@@ -4,6 +4,10 @@ A listener is one more descriptor in the hub: its edge accepts everything that w
 burst of callers costs one wake-up. Connections over the limit are closed at once, which tells a
 load balancer more than a queue would; errors of a single accept never end the listener. What a
 connection must pass before it is served is in `transport/entry.py`.
+
+Where several processes accept from one socket each of them sees the edge, and whoever is quickest
+would have them all. So who has more connections than another one leaves the next for a moment, and
+takes what is still there then: the other may be stuck.
 """
 
 import errno
@@ -38,6 +42,9 @@ BURST = 64
 PAUSE = 0.1
 """Seconds without accepting after any other error, instead of spinning: the process or the machine
 has run out of descriptors or memory."""
+
+TURN = 0.002
+"""Seconds that a connection is left for another process, which needs 0.1 ms to take it."""
 
 log = logging.getLogger("kproxy.accept")
 
@@ -100,6 +107,7 @@ class Acceptor:
         self._total = 0
         self._refused = 0
         self._turned_away = 0
+        self._leaving: set[int] = set()  # listeners whose next connection is left to others
         self.on_empty: Callable[[], None] | None = None
         for one in listeners:  # inherited by what it accepts
             one.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.send_buffer)
@@ -112,8 +120,11 @@ class Acceptor:
         """Run `handler` once for each connection until cancelled; the link is closed after it."""
         async with trio.open_nursery() as handlers:
 
-            def accept(bound: Bound, _: int) -> None:
+            def accept(bound: Bound, _: int, left: bool = False) -> None:
                 for _ in range(BURST):
+                    if not left and not self._my_turn(bound, accept):
+                        return
+                    left = False
                     sock = self._accept(bound.socket)
                     if sock is None:
                         return
@@ -137,6 +148,22 @@ class Acceptor:
             fd, bound = self._listeners.popitem()
             self._hub.unregister(fd)
             bound.socket.close()
+
+    def _my_turn(self, bound: Bound, accept: Callable[[Bound, int, bool], None]) -> bool:
+        """Whether to take the next one now; else `accept` is called for it in a moment."""
+        if bound.turns is None or bound.turns.mine(self._total):
+            return True
+        fd = bound.socket.fileno()
+
+        def again() -> None:
+            self._leaving.discard(fd)
+            if fd in self._listeners:
+                accept(bound, 0, True)
+
+        if fd not in self._leaving:
+            self._leaving.add(fd)
+            self._hub.timers.call_at(trio.current_time() + TURN, again)
+        return False
 
     def _accept(self, listener: socket.socket) -> socket.socket | None:
         """The next waiting connection; None when there is none, or none can be had now."""
@@ -165,6 +192,8 @@ class Acceptor:
         host = "" if bound.proxies.include(peer.host) else peer.host
         if self._total < self._limits.connections and self._count(host):
             self._total += 1
+            if bound.turns is not None:
+                bound.turns.have(self._total)
             return peer
         self._refused += 1
         sock.close()
@@ -215,10 +244,12 @@ class Acceptor:
             log.exception("a connection failed")
         finally:
             link.close()
-            self._leave(counted)
+            self._leave(counted, bound)
 
-    def _leave(self, host: str) -> None:
+    def _leave(self, host: str, bound: Bound) -> None:
         self._total -= 1
+        if bound.turns is not None:
+            bound.turns.have(self._total)
         if host in self._open:
             self._open[host] -= 1
             if not self._open[host]:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Protocol
 
 import trio
 
@@ -22,7 +23,7 @@ from kproxy.transport.link import Link
 from kproxy.transport.secure import SecureLink
 from kproxy.wire.proxy import LIMIT, Peer, parse_proxy_header, plain_address
 
-__all__ = ["UNIX", "Bound", "Entry", "Proxies", "TurnedAway", "peer_of"]
+__all__ = ["UNIX", "Bound", "Entry", "Proxies", "TurnedAway", "Turns", "peer_of"]
 
 UNIX = "unix"
 """The host of every peer on a unix socket."""
@@ -68,17 +69,31 @@ class Proxies:
         return any(address in network for network in self.networks)
 
 
+class Turns(Protocol):
+    """Of several processes that accept from one socket: whose turn it is."""
+
+    def mine(self, total: int) -> bool:
+        """Whether a process with so many connections should take one more."""
+        ...
+
+    def have(self, total: int) -> None:
+        """So many connections are open here now."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Bound:
     """A listening socket and what its connections have to pass. `name`: as the operator wrote it.
 
-    A value: it may be made before a process forks, and used after.
+    A value: it may be made before a process forks, and used after. `turns`: where several processes
+    accept from it.
     """
 
     socket: socket.socket
     name: str = ""
     credentials: Credentials | None = None
     proxies: Proxies = Proxies()
+    turns: Turns | None = None
 
 
 def peer_of(sock: socket.socket) -> Peer:
