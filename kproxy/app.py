@@ -7,7 +7,6 @@ order: not ready, no new connections, exchanges finish within the drain time, th
 import gc
 import logging
 import resource
-import signal
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -43,11 +42,14 @@ from kproxy.downstream.date import DateField
 from kproxy.downstream.listener import Listener
 from kproxy.offering import open_plugins
 from kproxy.opening import Opened, open_all
+from kproxy.orders import Orders, by_signals, carry_out
 from kproxy.routing.appraise import Appraiser
 from kproxy.routing.budget import Budget
 from kproxy.routing.conversation import Conversations
 from kproxy.routing.live import Routes
+from kproxy.sharing import Turn, join
 from kproxy.sim.serve import serve as serve_sim
+from kproxy.store.board import Place
 from kproxy.store.counters import Counters
 from kproxy.store.journal import Journal
 from kproxy.store.memories import Memories
@@ -64,7 +66,7 @@ from kproxy.upstream.asking import ask
 from kproxy.upstream.endpoint import AnswerLimits, Endpoint
 from kproxy.wire.limits import H1Limits
 
-__all__ = ["Started", "serve"]
+__all__ = ["Seat", "Started", "serve", "serve_on"]
 
 READERS = 2
 """Threads that may read receipts at one time."""
@@ -98,21 +100,38 @@ class Started:
     keyless: bool  # auth = "none"
 
 
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """Who tells a process what to do, and its place among several; None: it is the only one."""
+
+    orders: Orders = by_signals
+    place: Place | None = None
+
+
 async def serve(config: Config, announce: Callable[[Started], None]) -> None:
     """Serve until SIGTERM or SIGINT and the drain that follows; a second signal ends it now.
 
     Raises KproxyError where it cannot start. `announce` is called once, when requests are answered.
     """
     with ExitStack() as stack:
-        opened = open_all(stack, config)
+        await serve_on(config, open_all(stack, config), Seat(), announce)
+
+
+async def serve_on(
+    config: Config, opened: Opened, seat: Seat, announce: Callable[[Started], None]
+) -> None:
+    """`serve` on what is open already, as one of several processes or the only one."""
+    with ExitStack() as stack:
         params = StoreParams(
             config.data_dir, config.seal_key, config.auth == "none", config.strict_ledger
         )
         stores = open_stores(stack, params, time.time())
+        if seat.place is not None:
+            opened = opened.shared(Turn(seat.place))
         memories = Memories(config.data_dir, memories_params(config))
         stack.callback(memories.close)
         _more_descriptors()
-        await _run(config, stores, memories, opened, announce)
+        await _run(config, stores, memories, opened, seat, announce)
 
 
 async def _run(
@@ -120,6 +139,7 @@ async def _run(
     stores: Stores,
     memories: Memories,
     opened: Opened,
+    seat: Seat,
     announce: Callable[[Started], None],
 ) -> None:
     hub = Hub()
@@ -142,20 +162,27 @@ async def _run(
         renewal = Renewal(opened.credentials)
         nursery.start_soon(renewal.run)
         metrics = service.metrics
-        metrics.watch("kproxy_loop_lag_seconds", "Lateness of the event loop.", lambda: lag.seconds)
         _watch(metrics, listener, hub, endpoints)
-        _watch_stores(metrics, stores.journal, stores.counters)
+        _watch_process(metrics, lag, stores.journal, stores.counters)
+        place, routes = seat.place, service.routes
+        sharing = None if place is None else join(place, routes, metrics, time.monotonic)
         if stores.keys is not None:
             nursery.start_soon(stores.keys.desk.run)
         nursery.start_soon(stores.answers.run, stores.journal.append, time.time)
-        await nursery.start(_until_signal, listener, draining, config.drain_timeout, renewal)
+        patience = config.drain_timeout
+        await nursery.start(carry_out, seat.orders, listener, draining, patience, renewal)
         await nursery.start(admin.serve)  # until the end: a draining process is still watched
         await nursery.start(listener.serve)
         gc.collect()
         gc.freeze()  # what lives from here to the end need not be looked at again
+        if sharing is not None:
+            sharing.show_all()
+            nursery.start_soon(sharing.run)
         first = None if stores.keys is None else stores.keys.store.first_key(time.time())
         announce(_started(config, catalog, opened, first))
         await listener.wait_over()
+        if sharing is not None:
+            sharing.show_all()  # the last it has counted
         nursery.cancel_scope.cancel()
     for endpoint in (*endpoints.values(), *filter(None, [classifier])):
         endpoint.pool.close()
@@ -178,30 +205,6 @@ def _started(
         simulated=all(given.dialect == "sim" for given in config.providers.values()),
         keyless=config.auth == "none",
     )
-
-
-async def _until_signal(
-    listener: Listener,
-    draining: trio.Event,
-    patience: float,
-    renewal: Renewal,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Drain at the first SIGTERM or SIGINT; cut at the second, or when the patience is over."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-        task_status.started()
-        while await anext(signals) == signal.SIGHUP:
-            if renewal.ask():
-                log.warning("SIGHUP: looking at the certificates; all else needs a restart")
-            else:
-                log.warning("there is no reload yet: SIGHUP is ignored")
-        draining.set()
-        listener.drain()
-        log.warning("draining; a second signal cuts what is still running")
-        with trio.move_on_after(patience):
-            while await anext(signals) == signal.SIGHUP:
-                renewal.ask()
-        listener.cut()
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,11 +287,13 @@ def _watch(
         "kproxy_connections_refused",
         "Connections closed at once, over a limit.",
         lambda: listener.statistics()[1],
+        "total",
     )
     metrics.watch(
         "kproxy_connections_turned_away",
         "Connections that ended in their PROXY header or TLS handshake.",
         lambda: listener.turned_away,
+        "total",
     )
     metrics.watch("kproxy_sockets", "Sockets in the hub.", lambda: hub.statistics().sockets)
     pools: dict[tuple[str, ...], Callable[[], float]] = {}
@@ -300,11 +305,15 @@ def _watch(
     )
 
 
-def _watch_stores(metrics: Metrics, journal: Journal, counters: Counters) -> None:
+def _watch_process(metrics: Metrics, lag: LoopLag, journal: Journal, counters: Counters) -> None:
+    metrics.watch(
+        "kproxy_loop_lag_seconds", "Lateness of the event loop.", lambda: lag.seconds, "max"
+    )
     metrics.watch(
         "kproxy_limits_unlocked",
         "Times that a slot of the shared counters was used without its lock.",
         lambda: counters.unlocked,
+        "total",
     )
     metrics.watch(
         "kproxy_ledger_unmoved_bytes",
@@ -312,7 +321,10 @@ def _watch_stores(metrics: Metrics, journal: Journal, counters: Counters) -> Non
         lambda: journal.statistics().unmoved,
     )
     metrics.watch(
-        "kproxy_ledger_healthy", "Whether receipts find room.", lambda: journal.statistics().healthy
+        "kproxy_ledger_healthy",
+        "Whether receipts find room.",
+        lambda: journal.statistics().healthy,
+        "min",
     )
 
 
