@@ -26,13 +26,22 @@ NO_MODEL = 'none: add [[models]] rows, or models = "any" to a provider'
     metavar="ADDRESS",
     help="HOST:PORT, unix:PATH or systemd; may be repeated. [environment: KPROXY_LISTEN, PORT]",
 )
+@click.option("--workers", type=click.IntRange(1, 32), help="Processes on the same listeners.")
 @config_option
 @data_dir_option
-def serve(*, listen: tuple[str, ...], config: Path | None, data_dir: Path | None) -> None:
+def serve(
+    *, listen: tuple[str, ...], workers: int | None, config: Path | None, data_dir: Path | None
+) -> None:
     """Serve the API."""
-    loaded = load(Overrides(listen=listen, config=config, data_dir=data_dir), os.environ)
+    overrides = Overrides(listen=listen, config=config, data_dir=data_dir, workers=workers)
+    loaded = load(overrides, os.environ)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # Here and not above: `kproxy --help` lists this command and needs no server.
+    if loaded.workers > 1:
+        from kproxy.workers.parent import serve_by_many
+
+        serve_by_many(loaded, _announce)
+        return
     import trio
 
     from kproxy import app

@@ -63,6 +63,7 @@ class Overrides:
     listen: tuple[str, ...] = ()
     config: Path | None = None
     data_dir: Path | None = None
+    workers: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +71,7 @@ class Config:
     """Everything an operator can decide, decided. Only `app` and the commands see it whole."""
 
     listeners: tuple[Listening, ...]  # at least one is not for operators alone
+    workers: int  # processes that serve the listeners
     data_dir: Path
     auth: str  # "keys"; or "none", and then callers' addresses are on loopback
     seal_key: Secret | None  # KPROXY_SEAL_KEY, which `store.vault` reads; None: its own file
@@ -106,6 +108,7 @@ def load(overrides: Overrides, environ: Mapping[str, str]) -> Config:
         listeners = _listeners(overrides, environ, document, file, doors)
         return Config(
             listeners=listeners,
+            workers=overrides.workers or file.workers,
             auth=check_auth(file.auth, listeners),
             seal_key=_seal_key(environ),
             data_dir=_data_dir(overrides, environ, document, file.data_dir),

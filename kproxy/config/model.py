@@ -331,6 +331,9 @@ class FileConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     data_dir: str | None = None
     # "none": a sidecar, for whoever reaches the address; `load` refuses any but loopback ones.
     auth: str = "keys"
+    # Processes that serve the same listeners. One is exactly one, without a parent beside it. The
+    # shared counters have columns for 64, and a restart that overlaps has twice its workers.
+    workers: Annotated[int, Meta(ge=1, le=32)] = 1
     # A caller that ends its sending side is taken for gone, because a generating model costs money.
     half_close: bool = False
     # Long answers take minutes: 30 s has cut every long stream of those who tried it.

@@ -19,3 +19,9 @@ def test_a_bad_address_is_named_after_its_flag():
     result = CliRunner().invoke(kproxy, ["serve", "--listen", "127.0.0.1:1", "--listen", "x"])
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: --listen: not an address")
+
+
+def test_workers_are_counted():
+    result = CliRunner().invoke(kproxy, ["serve", "--workers", "0"])
+    assert result.exit_code == 2
+    assert "0 is not in the range 1<=x<=32" in result.stderr

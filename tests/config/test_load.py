@@ -322,3 +322,13 @@ def test_whatever_happens_to_a_file_the_answer_is_a_configuration_or_one_line(da
         except ConfigError as error:
             said = str(error)
     assert CANARY not in said
+
+
+def test_workers(written):
+    assert load(Overrides(), HOME).workers == 1
+    file = written("workers = 3\n")
+    assert loaded(file).workers == 3
+    assert loaded(file, workers=2).workers == 2
+    for wrong, reason in (("0", ">= 1"), ("33", "<= 32")):
+        problem = refused(written(f"workers = {wrong}\n"))
+        assert (problem.path, problem.reason) == ("workers", f"expected `int` {reason}")
