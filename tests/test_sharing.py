@@ -45,8 +45,9 @@ async def test_shown_and_heard_once_a_period(
     nursery.start_soon(one.sharing.run)
     nursery.start_soon(other.sharing.run)
     one.answer()
-    await trio.sleep(3 * PERIOD)
-    assert (one.samples(), other.samples()) == (1, 1)
+    while other.samples() == 0:  # the threads that show metrics are on a clock of their own
+        await trio.sleep(PERIOD)
+    assert one.samples() == 1
     text = other.metrics.render().decode()
     assert "kproxy_workers 2.0" in text
     assert "kproxy_workers_replaced 0.0" in text
