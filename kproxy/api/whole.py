@@ -15,6 +15,7 @@ from kproxy.api.rounds import Rounds, rounds_of
 from kproxy.dialect.flow import splice, untag
 from kproxy.dialect.rounds import Whole, read_round, whole_answer
 from kproxy.downstream.respond import JSON_TYPE, Answer
+from kproxy.errors import Exhausted, Fault
 from kproxy.outcome import Ending
 from kproxy.routing.chain import Chain
 from kproxy.routing.plan import AttemptSpec, Plan
@@ -108,7 +109,7 @@ def _joined(job: Job, rounds: Rounds, body: bytes, *, stopped: bool) -> bytes:
 
 async def completed(job: Job, won: Replied) -> bytes:
     """The answer as the caller may see it; its attempt has ended well. Raises Withheld where a
-    rule of the operator's blocks it."""
+    rule of the operator's blocks it, and Exhausted."""
     won.record.attempt.finish()
     body = await _seen(job, won)
     won.record.shown = True
@@ -117,12 +118,16 @@ async def completed(job: Job, won: Replied) -> bytes:
 
 
 async def _seen(job: Job, won: Replied) -> bytes:
-    """What the operator's rules leave of the answer. Raises Withheld."""
+    """What the operator's rules leave of the answer. Raises Withheld; Exhausted where they cannot
+    read it."""
     body = untag(won.body) if won.facts.tagged else won.body
-    if job.guarded is not None and job.service.guardrails is not None:
+    if job.guarded is None or job.service.guardrails is None:
+        return body
+    try:
         with won.record:
-            body = await guard_reply(job.service.guardrails, job.guarded, body)
-    return body
+            return await guard_reply(job.service.guardrails, job.guarded, body)
+    except Fault as fault:
+        raise Exhausted(((won.record.spec.model.key, fault),)) from fault
 
 
 async def deliver(job: Job, answer: Answer) -> None:

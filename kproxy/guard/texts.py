@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from kproxy.errors import rejected_field
+from kproxy.errors import Fault, FaultKind, rejected_field
 from kproxy.schema.body import refuse_repeated
 
 __all__ = ["Edit", "edit_messages", "edit_reply"]
@@ -47,14 +47,21 @@ _decode_text = msgspec.json.Decoder(str).decode
 def edit_messages(messages: Raw, edit: Edit) -> Raw:
     """The messages of a request that has been validated. Raises Rejected 400, and what `edit`
     raises."""
-    return _edit_items(messages, lambda message: _edit_message(message, edit))
+    try:
+        return _edit_items(messages, lambda message: _edit_message(message, edit))
+    except _Repeated:
+        raise rejected_field("messages", "A field of a message is given more than once.") from None
 
 
 def edit_reply(body: bytes, edit: Edit, restore: Edit) -> bytes:
-    """A believed answer: `edit` is for what its choices say, `restore` for what they call."""
+    """A believed answer: `edit` is for what its choices say, `restore` for what they call. Raises
+    Fault, and what they raise."""
     reply = _decode_members(body)
     choices = reply["choices"]
-    edited = _edit_items(choices, lambda choice: _edit_choice(choice, edit, restore))
+    try:
+        edited = _edit_items(choices, lambda choice: _edit_choice(choice, edit, restore))
+    except _Repeated:
+        raise Fault(FaultKind.BAD_BODY, "a member of the answer stands twice") from None
     return body if edited is choices else _encode(reply | {"choices": edited})
 
 
@@ -108,7 +115,7 @@ def _edit_value(value: Raw, edit: Edit) -> Raw:
         return _edit_items(value, lambda item: _edit_value(item, edit))
     if not data.startswith(b"{"):
         return value
-    tree = _load(data)
+    tree = _loads(data)
     walked = _walk(tree, edit)
     return value if walked is tree else Raw(_encode(walked))
 
@@ -141,13 +148,6 @@ def _loads(text: str | bytes) -> Any:
         parse_float=_number,
         parse_constant=_no_constant,
     )
-
-
-def _load(data: bytes) -> Any:
-    try:
-        return _loads(data)
-    except _Repeated:
-        raise rejected_field("messages", "A field of a message is given more than once.") from None
 
 
 def _walk(tree: Any, edit: Edit) -> Any:

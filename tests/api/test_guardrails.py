@@ -179,6 +179,21 @@ async def test_a_provider_s_own_refusal_is_not_charged(
     assert house.limits.settled == []
 
 
+async def test_an_answer_that_contradicts_itself_is_the_provider_s_fault(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    call = b'{"function":{"name":"f","arguments":"{}","arguments":"{}"}}'
+    message = b'{"content":"x","tool_calls":[%b]}' % call
+    body = b'{"choices":[{"index":0,"message":%b,"finish_reason":"stop"}]}' % message
+    house = housed(nursery, [(1.0, ok(body))], CARD)
+    answer = await house.ask(messages=user("Hello"))
+    assert (answer.status, answer.error["code"]) == (503, "all_models_unavailable")
+    [receipt] = house.receipts
+    assert receipt.attempts[0].fault == FaultKind.BAD_BODY.value
+    assert (receipt.execution.status, receipt.execution.charged_tokens) == (Ending.FAULT, 0)
+    assert house.at_rest()
+
+
 async def test_a_rescued_stream_says_what_was_withheld_where_it_broke(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:

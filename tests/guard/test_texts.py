@@ -5,7 +5,7 @@ import json
 import pytest
 from msgspec import Raw
 
-from kproxy.errors import Rejected
+from kproxy.errors import Fault, FaultKind, Rejected
 from kproxy.guard.texts import edit_messages, edit_reply
 
 
@@ -153,3 +153,11 @@ def test_calls_in_an_answer_are_restored_and_refusals_left() -> None:
     found = json.loads(edit_reply(body, upper, louder))["choices"][0]["message"]
     assert found["refusal"] == "ann"
     assert found["tool_calls"][0]["function"]["arguments"] == '{"to":"<A>"}'
+
+
+def test_a_name_that_stands_twice_in_an_answer_is_the_provider_s_fault() -> None:
+    part = b'{"type":"text","text":"a","text":"b"}'
+    body = b'{"choices":[{"message":{"content":[%b]}}]}' % part
+    with pytest.raises(Fault) as caught:
+        edit_reply(body, str.upper, str)
+    assert caught.value.kind is FaultKind.BAD_BODY
