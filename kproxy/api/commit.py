@@ -26,7 +26,7 @@ from kproxy.dialect.transcript import Transcript
 from kproxy.downstream.exchange import HEARTBEAT, Exchange, ExchangeState
 from kproxy.errors import Fault, FaultKind, Rejected
 from kproxy.guard.guarded import AnswerEditor
-from kproxy.guard.heal import merged
+from kproxy.guard.heal import Healed, merged
 from kproxy.guard.healer import stream_healer
 from kproxy.routing.chain import Chain
 from kproxy.routing.plan import AttemptSpec
@@ -42,6 +42,8 @@ STREAM_HEADERS: Headers = [
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),  # a reverse proxy in front must not gather our events
 ]
+
+REDACTED = "redacted"
 
 NO_STREAMS = frozenset({b"text/html", b"application/json"})
 """Media types that are surely no event stream. Providers are not strict about the right one."""
@@ -254,7 +256,7 @@ class Streaming:
 
         def extension(flow: Flow) -> bytes:
             if healer is not None:
-                job.healed = merged(healer.reports.values())
+                job.healed = _told(merged(healer.reports.values()), job)
             record.complete(flow.usage, flow.text)
             return job.extension(job.settle())
 
@@ -275,3 +277,11 @@ class Streaming:
         service = job.service
         relay = Relay(attempt, flow, job.exchange, service.heartbeat, holds=service.journal.strict)
         return Committed(record, flow, relay, editor)
+
+
+def _told(healed: Healed | None, job: Job) -> Healed | None:
+    """What is said of a stream's healing: where a rule has redacted behind it, nobody looked again
+    whether that is JSON."""
+    if job.guarded is None or not job.guarded.redacts:
+        return healed
+    return Healed("", healed=False, done=() if healed is None else healed.done, why=REDACTED)

@@ -55,7 +55,8 @@ async def guard_request(
     guardrails: Guardrails, call: ChatCall, deadline: float
 ) -> tuple[ChatCall, Guarded]:
     """The call as a provider may see it. Raises Rejected, DeadlineExceeded (absolute time)."""
-    guarded = Guarded(guardrails.asked, guardrails.answered)
+    in_json = call.request.needs_json
+    guarded = Guarded(guardrails.asked, guardrails.answered, in_json=in_json)
     messages = call.fields["messages"]
     with trio.move_on_at(deadline):
         edited = await _run(guardrails, len(messages), lambda: guarded.messages(messages))

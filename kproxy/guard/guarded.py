@@ -13,7 +13,7 @@ from kproxy.errors import Fault, FaultKind, Rejected, Withheld
 from kproxy.guard.placeholders import Placeholders, Restorer, looks_written
 from kproxy.guard.rules import Action, Rule, Ruleset
 from kproxy.guard.scan import Blocked, Overworked, Scanner, rewrite
-from kproxy.guard.texts import edit_messages, edit_reply
+from kproxy.guard.texts import edit_json, edit_messages, edit_reply
 from kproxy.schema.receipt import Fired
 
 __all__ = ["MAX_PIECE", "MOST_STEPS", "AnswerEditor", "Guarded", "refuse_blocked", "texts_of"]
@@ -27,11 +27,16 @@ and each takes some 4 us, so a piece at most 10 ms."""
 
 
 class Guarded:
-    """See the module. `asked` and `answered` are the rules of the two sides."""
+    """See the module. `asked` and `answered` are the rules of the two sides; `in_json`: the answer
+    is to be JSON, and stays such. A stream cannot be held until its strings are known, so there
+    this is sure of originals alone; see `redacts`."""
 
-    def __init__(self, asked: Ruleset | None, answered: Ruleset | None) -> None:
+    def __init__(
+        self, asked: Ruleset | None, answered: Ruleset | None, *, in_json: bool = False
+    ) -> None:
         self._asked = asked
         self._answered = answered
+        self._in_json = in_json
         self._counts: Counter[Rule] = Counter()
         self._placeholders = Placeholders()
         self._adopted: list[AnswerEditor] = []
@@ -70,7 +75,8 @@ class Guarded:
         if self._answered is None and not self._placeholders.originals:
             return body
         try:
-            return edit_reply(body, self._answer, self._placeholders.restore)
+            edit = self._answer_in_json if self._in_json else self._answer
+            return edit_reply(body, edit, self._placeholders.restore)
         except Blocked as blocked:
             raise _withheld(blocked) from None
 
@@ -83,7 +89,7 @@ class Guarded:
             return None
         if goes_on and self._adopted:
             return self._adopted[-1].fork()
-        return AnswerEditor(self._answered, self._placeholders)
+        return AnswerEditor(self._answered, self._placeholders, in_json=self._in_json)
 
     def adopt(self, editor: "AnswerEditor") -> None:
         """This stream is the one that the caller gets, or a part of it. Only once each."""
@@ -95,6 +101,16 @@ class Guarded:
         total = sum((editor.counts for editor in self._adopted), self._counts)
         return tuple(Fired(rule.name, rule.action.value, count) for rule, count in total.items())
 
+    @property
+    def redacts(self) -> bool:
+        """Whether a stream's text was changed so that it may be no JSON any more, had it been."""
+        found = (editor.counts for editor in self._adopted)
+        return any(rule.action is Action.REDACT for counts in found for rule in counts)
+
+    def restored(self, text: str) -> str:
+        """What a provider says of the request, as its caller wrote it."""
+        return self._placeholders.restore(text)
+
     def _replace(self, rule: Rule, found: str) -> str:
         if rule.action is Action.MASK:
             return self._placeholders.give(rule.label, found)
@@ -105,6 +121,9 @@ class Guarded:
             text = rewrite(self._answered, text, _redacted, self._counts)
         return self._placeholders.restore(text)
 
+    def _answer_in_json(self, text: str) -> str:
+        return edit_json(text, self._answer)
+
 
 class AnswerEditor:
     """The text of one stream, piece by piece: rules first, then the originals.
@@ -112,10 +131,13 @@ class AnswerEditor:
     Only what comes from the provider is judged: what was masked is the caller's own.
     """
 
-    __slots__ = ("_answered", "_lines", "_placeholders", "counts")
+    __slots__ = ("_answered", "_in_json", "_lines", "_placeholders", "counts")
 
-    def __init__(self, answered: Ruleset | None, placeholders: Placeholders) -> None:
+    def __init__(
+        self, answered: Ruleset | None, placeholders: Placeholders, *, in_json: bool = False
+    ) -> None:
         self._answered = answered
+        self._in_json = in_json
         self._placeholders = placeholders
         self._lines: dict[int, tuple[Scanner | None, Restorer]] = {}
         self.counts: Counter[Rule] = Counter()
@@ -146,7 +168,7 @@ class AnswerEditor:
 
     def fork(self) -> "AnswerEditor":
         """One that goes on from here, and counts anew. May be made several times."""
-        forked = AnswerEditor(self._answered, self._placeholders)
+        forked = AnswerEditor(self._answered, self._placeholders, in_json=self._in_json)
         for choice, (scanner, restorer) in self._lines.items():
             scanning = None if scanner is None else scanner.fork(forked.counts)
             forked._lines[choice] = (scanning, restorer.fork())
@@ -159,7 +181,10 @@ class AnswerEditor:
             scanner = None
             if answered is not None:
                 scanner = Scanner(answered, _redacted, self.counts, MOST_STEPS)
-            line = self._lines[choice] = (scanner, self._placeholders.restorer())
+            line = self._lines[choice] = (
+                scanner,
+                self._placeholders.restorer(in_json=self._in_json),
+            )
         return line
 
 

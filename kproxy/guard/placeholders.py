@@ -3,9 +3,11 @@
 1. The same text has the same placeholder within a request, so that a model can tell two people
    apart and an unchanged beginning of a conversation stays unchanged.
 2. A placeholder that the caller has written is never given to anything else.
-3. Only placeholders of this request are put back. What a model makes up stays as it is.
+3. In a stream that is to be JSON an original is written as it stands in a string.
+4. Only placeholders of this request are put back. What a model makes up stays as it is.
 """
 
+import json
 import re
 from collections.abc import Callable
 
@@ -55,12 +57,20 @@ class Placeholders:
         """A whole text with the originals; the same object where there is none."""
         return self._put_back(text) if "<" in text else text
 
-    def restorer(self) -> "Restorer":
-        """For a text that comes in pieces."""
-        return Restorer(self._put_back)
+    def restorer(self, *, in_json: bool = False) -> "Restorer":
+        """For a text that comes in pieces; `in_json`: originals stand in JSON's strings."""
+        return Restorer(self._put_back_quoted if in_json else self._put_back)
 
     def _put_back(self, text: str) -> str:
         return _FORM.sub(lambda match: self.originals.get(match[0], match[0]), text)
+
+    def _put_back_quoted(self, text: str) -> str:
+        return _FORM.sub(lambda match: _quoted(self.originals.get(match[0], match[0])), text)
+
+
+def _quoted(text: str) -> str:
+    """The text as it stands between the quotes of a JSON string."""
+    return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
 class Restorer:

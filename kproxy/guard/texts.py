@@ -22,7 +22,7 @@ from msgspec import Raw
 from kproxy.errors import Fault, FaultKind, rejected_field
 from kproxy.schema.body import refuse_repeated
 
-__all__ = ["Edit", "edit_messages", "edit_reply"]
+__all__ = ["Edit", "edit_json", "edit_messages", "edit_reply"]
 
 Edit = Callable[[str], str]
 """A text to what stands there instead; the same object, or an equal one, where nothing changes."""
@@ -63,6 +63,12 @@ def edit_reply(body: bytes, edit: Edit, restore: Edit) -> bytes:
     except _Repeated:
         raise Fault(FaultKind.BAD_BODY, "a member of the answer stands twice") from None
     return body if edited is choices else _encode(reply | {"choices": edited})
+
+
+def edit_json(text: str, edit: Edit) -> str:
+    """A text that is JSON, string by string, and numbers, so that it stays such; one that is none,
+    as a whole. Raises what `edit` raises."""
+    return _edit_arguments(text, edit)
 
 
 def _edit_choice(choice: Raw, edit: Edit, restore: Edit) -> Raw:

@@ -1,5 +1,7 @@
 """Placeholders: given, avoided, and put back, also where a stream cuts them."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,3 +76,16 @@ def test_only_what_may_become_one_is_held() -> None:
     left = [restorer.feed(piece) for piece in said]
     assert left == ["Dear ", "", "", "", "ann@example.org, 1 ", "< 2 <d", "iv>"]
     assert restorer.end() == ""
+
+
+def test_in_a_stream_of_json_originals_are_quoted() -> None:
+    placeholders = Placeholders()
+    placeholder = placeholders.give("NAME", 'a "b" \\ é\n')
+    for in_json in (True, False):
+        restorer = placeholders.restorer(in_json=in_json).fork()
+        pieces = [restorer.feed(piece) for piece in '{"n": "' + placeholder + '"}']
+        text = "".join(pieces) + restorer.end()
+        if in_json:
+            assert json.loads(text) == {"n": 'a "b" \\ é\n'}
+        else:
+            assert text == '{"n": "a "b" \\ é\n"}'
