@@ -21,7 +21,7 @@ from kproxy.api.record import AttemptRecord, ending_of
 from kproxy.api.service import Held, Service
 from kproxy.downstream.exchange import Exchange, ExchangeState
 from kproxy.downstream.respond import Answer
-from kproxy.errors import DeadlineExceeded, Exhausted, FaultKind, Withheld
+from kproxy.errors import DeadlineExceeded, Exhausted, FaultKind, Rejected, Withheld
 from kproxy.guard.guarded import Guarded
 from kproxy.guard.heal import Healed
 from kproxy.ledger.receipt import attempts_json
@@ -33,14 +33,7 @@ from kproxy.routing.chain import Chain
 from kproxy.routing.estimate import output_limit
 from kproxy.routing.explain import explain_json
 from kproxy.routing.plan import AttemptSpec, Plan
-from kproxy.schema.receipt import (
-    Decision,
-    Execution,
-    Fired,
-    Join,
-    PluginReport,
-    Receipt,
-)
+from kproxy.schema.receipt import Decision, Execution, Fired, Join, PluginReport, Receipt
 from kproxy.store.database import StoreError
 from kproxy.upstream.attempt import Attempt, Timing
 from kproxy.wire.events import Headers
@@ -160,7 +153,12 @@ class Job:
         body = endpoint.dialect.encode(fields, model.upstream, stream, limit)
         key = self._admitted.passed.caller.provider_keys.get(endpoint.provider)
         record.own_key = key is not None
-        await record.attempt.open(endpoint.request(body, self._passed, key))
+        try:
+            await record.attempt.open(endpoint.request(body, self._passed, key))
+        except Rejected as refusal:
+            if self.guarded is not None:  # its words are about what it was shown
+                refusal.message = self.guarded.restored(refusal.message)
+            raise
 
     def may_hedge(self, spec: AttemptSpec) -> bool:
         """Whether the plan's caps and the house's budget allow one more attempt beside these."""

@@ -179,6 +179,16 @@ async def test_a_provider_s_own_refusal_is_not_charged(
     assert house.limits.settled == []
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_provider_s_refusal_gets_the_originals_back(
+    autojump_clock: MockClock, nursery: trio.Nursery, stream: bool
+) -> None:
+    refusal = b'{"error":{"message":"bad value <EMAIL_1> or <EMAIL_2>","code":"x"}}'
+    house = housed(nursery, [(1.0, ok(refusal, 400))], MASK)
+    answer = await house.ask(messages=user("I am ann@b.co"), stream=stream)
+    assert (answer.status, answer.error["message"]) == (400, "bad value ann@b.co or <EMAIL_2>")
+
+
 async def test_an_answer_that_contradicts_itself_is_the_provider_s_fault(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
