@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import trio
 from msgspec import Raw
+from msgspec.structs import replace
 
-from kproxy.api.admit import reserve
 from kproxy.api.job import Job
 from kproxy.api.record import AttemptRecord
 from kproxy.dialect.base import ReplyFacts
@@ -27,7 +27,9 @@ from kproxy.guard.forms import Forms
 from kproxy.guard.heal import Healed, merged
 from kproxy.outcome import AttemptOutcome
 from kproxy.routing.again import again_plan
-from kproxy.routing.plan import Plan
+from kproxy.routing.estimate import estimate_cost, estimate_prompt_tokens
+from kproxy.routing.plan import AttemptSpec, Plan
+from kproxy.schema.chat import PROMPT
 
 __all__ = ["Replied", "healed_answer"]
 
@@ -146,16 +148,31 @@ async def _ask(job: Job, first: Replied, wish: tuple[str | None, str], ask: Ask)
     """One more answer; None where there may be none, or it failed."""
     tried = [f"{one.provider}/{one.model}" for one in job.outcomes]
     spent = [one.cost for one in job.outcomes]
-    plan = again_plan(job.plan, first.record.spec, tried, spent)
+    fields = asked_again(job.asked, *wish)
+    prompt = b"".join(bytes(fields[name]) for name in PROMPT if name in fields)
+    prompt_tokens = estimate_prompt_tokens(prompt)
+    routes = job.service.routes.snapshot(trio.current_time())
+    awake = tuple(
+        _priced(spec, prompt_tokens)
+        for spec in job.plan.attempts
+        if spec.model.key not in routes or not routes[spec.model.key].resting
+    )
+    same = _priced(first.record.spec, prompt_tokens)
+    plan = again_plan(replace(job.plan, attempts=awake), same, tried, spent)
     if plan is None or trio.current_time() >= job.deadline:
         return None
     try:
-        held, plan = reserve(job.service, job.passed, job.prompt_tokens, plan)
+        plan = job.hold_more(prompt_tokens, plan)
     except Rejected:
         return None
-    job.held_too.append(held)
     job.is_decided = False  # who is asked now has overtaken nobody
     try:
-        return await ask(plan, asked_again(job.asked, *wish))
+        return await ask(plan, fields)
     except (Rejected, Exhausted, DeadlineExceeded):
         return None
+
+
+def _priced(spec: AttemptSpec, prompt_tokens: int) -> AttemptSpec:
+    """The attempt with a prompt that has the answer and the wish in it."""
+    cost = estimate_cost(spec.model.price, prompt_tokens, spec.output_tokens)
+    return replace(spec, est_cost=cost)
