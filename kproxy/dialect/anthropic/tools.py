@@ -13,6 +13,10 @@ from kproxy.errors import NotCarried
 
 __all__ = ["tool_choice", "translate_tools"]
 
+_OF_THE_CALLER = ("bash_", "text_editor_", "computer_", "memory_")
+"""Kinds of tools that Anthropic knows and the caller carries out. Those that Anthropic carries out
+(web search, code execution) cost money by the use and bring tokens that nobody has reserved."""
+
 _NO_PARAMETERS = Raw(b'{"type":"object","properties":{}}')
 _MODES = {"auto": "auto", "none": "none", "required": "any"}
 _ABSENT = Raw(b"")
@@ -47,7 +51,9 @@ def _tool(raw: Raw, where: str) -> dict[str, Any] | Raw:
     tool = _decode_tool(raw)
     function = tool.function
     if tool.type != "function":
-        return raw
+        if tool.type.startswith(_OF_THE_CALLER):
+            return raw
+        raise NotCarried(where, f"'{where}' is of a kind that is not passed on: '{tool.type}'.")
     if function is None:
         raise NotCarried(where, f"'{where}' has no function.")
     said: dict[str, Any] = {"name": function.name}

@@ -77,6 +77,13 @@ def test_tools_of_other_kinds_pass_as_they_came() -> None:
     assert json.loads(bytes(tool)) == {"type": "bash_20250124", "name": "bash"}
 
 
+@pytest.mark.parametrize("kind", ["web_search_20250305", "code_execution_20250825", "new_1"])
+def test_tools_that_anthropic_carries_out_are_refused(kind: str) -> None:
+    with pytest.raises(NotCarried, match=kind) as caught:
+        translate_tools(raw([NAMED, {"type": kind, "name": "x"}]))
+    assert caught.value.param == "tools[1]"
+
+
 @pytest.mark.parametrize(
     ("tools", "param"),
     [([{"type": "function"}], "tools[0]"), ([5], "tools"), ([{"function": {}}], "tools")],
