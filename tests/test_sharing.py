@@ -45,7 +45,7 @@ async def test_shown_and_heard_once_a_period(
     nursery.start_soon(one.sharing.run)
     nursery.start_soon(other.sharing.run)
     one.answer()
-    while other.samples() == 0:  # the threads that show metrics are on a clock of their own
+    while other.samples() == 0:  # noqa: ASYNC110 - threads show metrics, by another clock
         await trio.sleep(PERIOD)
     assert one.samples() == 1
     text = other.metrics.render().decode()
