@@ -57,6 +57,7 @@ async def test_shown_and_heard_once_a_period(
 async def test_rests_end_at_the_same_moment_by_every_clock(
     board: Board, mock_clock: MockClock
 ) -> None:
+    await trio.lowlevel.checkpoint()
     one, other = Worker(board, 0), Worker(board, 1)
     mock_clock.jump(100.0)
     busy = Fault(FaultKind.RATE_LIMITED, "HTTP 429", status=429, retry_after=30.0)
@@ -68,6 +69,7 @@ async def test_rests_end_at_the_same_moment_by_every_clock(
 
 
 async def test_who_is_gone_or_stuck_is_not_heard(board: Board, mock_clock: MockClock) -> None:
+    await trio.lowlevel.checkpoint()
     one, other = Worker(board, 0), Worker(board, 1)
     one.answer()
     one.sharing.show_all()
@@ -92,6 +94,7 @@ async def test_who_is_gone_or_stuck_is_not_heard(board: Board, mock_clock: MockC
 async def test_what_does_not_fit_is_said_once(
     board: Board, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    await trio.lowlevel.checkpoint()
     one = Worker(board, 0)
     monkeypatch.setattr(one.place, "show", lambda topic, payload: topic is Topic.ROUTES)
     one.sharing.show_all()

@@ -9,6 +9,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from kproxy.orders import Order
 from kproxy.workers.child import by_line, code
+from tests.fakes.hubbed import until
 
 
 @pytest.fixture
@@ -43,8 +44,7 @@ async def test_the_parents_end_is_a_drain_and_the_last_order(
     await wait_all_tasks_blocked()
     assert heard == []
     parents.close()
-    while not heard:
-        await trio.lowlevel.checkpoint()
+    await until(lambda: heard)
     await wait_all_tasks_blocked()
     assert heard == [Order.DRAIN]
     nursery.cancel_scope.cancel()
