@@ -4,6 +4,7 @@
     python bench/relay.py --quick              two short rounds, to see that all of it works
     python bench/relay.py --cells s64,s1000    some cells (bench/cells.py lists them)
     python bench/relay.py --targets direct,nginx
+    python bench/relay.py --workers 2          kproxy with so many worker processes
     python bench/relay.py --out NAME           also writes bench/results/NAME.json
 
 It starts simulated providers (`kproxy sim`), nginx and kproxy, each one process, and drives them
@@ -63,6 +64,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--cells", default=",".join(cell.name for cell in CELLS))
     parser.add_argument("--targets", default=",".join(TARGETS))
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--out", metavar="NAME")
     wanted = parser.parse_args()
     names = wanted.cells.split(",")
@@ -86,7 +88,8 @@ def _run(wanted: argparse.Namespace, scratch: Path) -> None:
     print(", ".join(f"{name} {value}" for name, value in about.items()))
     alone = _starts(scratch, wanted.rounds) if "kproxy" in wanted.targets else []
     cells: Sequence[Cell] = wanted.cells
-    with open_targets(scratch, pacings(cells), wanted.targets) as (targets, sims, direct):
+    opening = open_targets(scratch, pacings(cells), wanted.targets, wanted.workers)
+    with opening as (targets, sims, direct):
         time.sleep(1.0)  # start-up work is over, so the memory is that of an idle process
         first = cells[0].name
         resident = {one.name: one.servers[first].usage().rss / 1e6 for one in targets}

@@ -2,7 +2,8 @@
 
 In: a scratch directory and the wanted pacings. Out: running servers, and for each pacing the port
 and the model name that a caller uses at each target. nginx has one port per pacing, kproxy one
-model per pacing. Both are one worker process, plain HTTP on loopback, no access log of nginx.
+model per pacing. Both are one worker process, kproxy as many as asked for; plain HTTP on loopback,
+no access log of nginx.
 """
 
 import http.client
@@ -67,7 +68,7 @@ def get(port: int, path: str) -> tuple[int, bytes]:
 
 @contextmanager
 def open_targets(
-    scratch: Path, pacings: Sequence[Pacing], names: Sequence[str]
+    scratch: Path, pacings: Sequence[Pacing], names: Sequence[str], workers: int = 1
 ) -> Iterator[tuple[list[Target], Mapping[str, Server], Mapping[str, Place]]]:
     """Targets by name, then the providers and their places by pacing. All are stopped at the end.
 
@@ -98,7 +99,7 @@ def open_targets(
             targets.append(Target("nginx", places, dict.fromkeys(ports, server)))
         if "kproxy" in names:
             (port,) = free_ports(1)
-            command, key = _kproxy(scratch, ports, port)
+            command, key = _kproxy(scratch, ports, port, workers)
             server = start("kproxy", command, port, "/readyz")
             places = {name: Place(port, f"bench-{name}") for name in ports}
             servers = dict.fromkeys(ports, server)
@@ -191,11 +192,14 @@ http {{
     return command, {name: Place(port, SIM_MODEL) for name, port in zip(ports, own, strict=True)}
 
 
-def _kproxy(scratch: Path, ports: Mapping[str, int], port: int) -> tuple[list[str], str]:
+def _kproxy(
+    scratch: Path, ports: Mapping[str, int], port: int, workers: int = 1
+) -> tuple[list[str], str]:
     """The command line of a configured kproxy with an account without limits, and its key."""
     config, data = scratch / "kproxy.toml", scratch / "kproxy-data"
     lines = [
         f'listen = ["127.0.0.1:{port}"]',
+        f"workers = {workers}",
         "drain_timeout = 1",  # what still runs when we stop it is of no interest
         "[limits]",
         "connections_per_address = 10000",  # the load client has one address

@@ -55,11 +55,10 @@ async def test_shown_and_heard_once_a_period(
 
 
 async def test_rests_end_at_the_same_moment_by_every_clock(
-    board: Board, mock_clock: MockClock
+    board: Board, autojump_clock: MockClock
 ) -> None:
-    await trio.lowlevel.checkpoint()
     one, other = Worker(board, 0), Worker(board, 1)
-    mock_clock.jump(100.0)
+    await trio.sleep(100.0)
     busy = Fault(FaultKind.RATE_LIMITED, "HTTP 429", status=429, retry_after=30.0)
     one.routes.admit("acme/m", 100.0).failed(100.0, busy, accrued=False)
     one.ahead, other.ahead = 1_000.0, 1_005.0  # the same moment is 5 s later by the other's clock
@@ -68,36 +67,35 @@ async def test_rests_end_at_the_same_moment_by_every_clock(
     assert other.routes.snapshot(100.0)["acme/m"].resting == 25.0
 
 
-async def test_who_is_gone_or_stuck_is_not_heard(board: Board, mock_clock: MockClock) -> None:
-    await trio.lowlevel.checkpoint()
+async def test_who_is_gone_or_stuck_is_not_heard(board: Board, autojump_clock: MockClock) -> None:
     one, other = Worker(board, 0), Worker(board, 1)
     one.answer()
     one.sharing.show_all()
     other.sharing.exchange()
     assert other.samples() == 1
-    mock_clock.jump(STALE - 1)
+    await trio.sleep(STALE - 1)
     other.sharing.exchange()
     assert other.samples() == 1
-    mock_clock.jump(1.5)
+    await trio.sleep(1.5)
     other.sharing.exchange()
     assert other.samples() == 0, "it shows nothing new"
     one.sharing.show_all()
-    mock_clock.jump(1.0)
+    await trio.sleep(1.0)
     other.sharing.exchange()
     assert other.samples() == 1
     board.vacate(0)
     other.sharing.exchange()
-    mock_clock.jump(1.0)
+    await trio.sleep(1.0)
     assert other.samples() == 0
 
 
 async def test_what_does_not_fit_is_said_once(
     board: Board, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await trio.lowlevel.checkpoint()
     one = Worker(board, 0)
     monkeypatch.setattr(one.place, "show", lambda topic, payload: topic is Topic.ROUTES)
     one.sharing.show_all()
+    await trio.lowlevel.checkpoint()
     one.sharing.show_all()
     assert [record.getMessage() for record in caplog.records] == [
         "the other workers do not see all of this one's metrics: it is too long"

@@ -97,18 +97,20 @@ def be_worker(config: Config, opened: Opened, place: Place, line: socket.socket)
         signal.signal(number, _ignore)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
-    def announce(started: Started) -> None:
-        line.sendall(msgspec.json.encode(Up(started)) + b"\n")
+    def say(message: Message) -> None:
+        line.setblocking(True)  # the parent reads, and what it is told may be long
+        line.sendall(msgspec.json.encode(message) + b"\n")
+        line.setblocking(False)
 
     try:
-        trio.run(serve_on, config, opened, Seat(partial(by_line, line), place), announce)
+        seat = Seat(partial(by_line, line), place)
+        trio.run(serve_on, config, opened, seat, lambda started: say(Up(started)))
     except Exception as error:
         refused = refusal_in(error)
         if refused is None:
             log.exception("worker %d (process %d) has failed", place.number + 1, os.getpid())
             return 1
-        line.setblocking(True)
-        line.sendall(msgspec.json.encode(Unable(" ".join(str(refused).split()))) + b"\n")
+        say(Unable(" ".join(str(refused).split())))
         return 2
     return 0
 

@@ -190,6 +190,8 @@ class Parent:
                 other.line.close()
             status = be_worker(self._config, self._opened, self._board.place(place), theirs)
             logging.shutdown()
+        except Exception:
+            log.exception("worker %d has failed", place + 1)
         finally:
             os._exit(status)
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,6 +45,16 @@ burst = 1000
 tokens_per_month = 6000
 hard_cap = true
 """
+MODELS = """
+[[models]]
+id = "dead"
+provider = "acme"
+upstream = "m!503=60"
+[[models]]
+id = "quick"
+provider = "acme"
+upstream = "m!pace=0,0"
+"""
 QUICK = {"model": "acme/m!pace=0,0"}
 SLOW = {"model": "acme/m!tokens=30!pace=1,50", "stream": True}
 ENDLESS = {"model": "acme/m!tokens=100000!pace=1,50", "stream": True}
@@ -58,7 +69,7 @@ def sim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulated]:
 
 
 def config(sim: Simulated) -> str:
-    return "workers = 2\n" + provider_config(acme=sim.base_url) + TIERS
+    return "workers = 2\n" + provider_config(acme=sim.base_url) + MODELS + TIERS
 
 
 @pytest.fixture
@@ -133,6 +144,35 @@ def test_limits_keys_and_metrics_are_those_of_one_server(server: Served) -> None
         assert [caller.ask(**QUICK).status for caller in both.values()] == [401, 401]
     assert server.process.stop() == 0
     assert server.process.complaints == ""
+
+
+def test_what_one_learns_of_a_provider_the_others_know(server: Served, sim: Simulated) -> None:
+    sim.forget()
+    with callers(server) as both:
+        one, other = both.values()
+        assert [one.ask(model="quick").status for _ in range(3)] == [200] * 3
+        assert one.ask(model="dead").status == 503
+        until(lambda: performance(other, "quick")["samples"] == 3, "the figures")
+        assert performance(other, "quick")["sufficient"]
+        until(lambda: performance(other, "dead")["resting_ms"] > 0, "the rest")
+        asked = asked_at_all(sim)
+        assert asked > 3
+        refused = other.ask(model="dead")
+        assert (refused.status, refused.error["code"]) == (503, "all_models_unavailable")
+        assert asked_at_all(sim) == asked, "it said when to come back, to the other one"
+    assert server.process.stop() == 0
+
+
+def performance(caller: Caller, model: str) -> dict[str, Any]:
+    routes = caller.get("/v1/performance").json()["data"]
+    (found,) = [one for one in routes if one["model"] == model]
+    return found
+
+
+def asked_at_all(sim: Simulated) -> int:
+    stats = sim.ask("/sim/stats")
+    assert isinstance(stats, dict)
+    return sum(stats["models"].values())
 
 
 def test_one_that_is_killed_is_replaced_and_nobody_else_is_harmed(server: Served) -> None:

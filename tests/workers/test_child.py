@@ -9,7 +9,6 @@ from trio.testing import wait_all_tasks_blocked
 
 from kproxy.orders import Order
 from kproxy.workers.child import by_line, code
-from tests.fakes.hubbed import until
 
 
 @pytest.fixture
@@ -33,18 +32,19 @@ async def test_the_parents_end_is_a_drain_and_the_last_order(
     line: tuple[socket.socket, socket.socket], nursery: trio.Nursery
 ) -> None:
     parents, own = line
-    heard = []
+    heard, news = [], trio.Event()
 
     async def listen() -> None:
         with by_line(own) as told:
             while True:
                 heard.append(await anext(told))
+                news.set()
 
     nursery.start_soon(listen)
     await wait_all_tasks_blocked()
     assert heard == []
     parents.close()
-    await until(lambda: heard)
+    await news.wait()
     await wait_all_tasks_blocked()
     assert heard == [Order.DRAIN]
     nursery.cancel_scope.cancel()
