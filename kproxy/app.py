@@ -144,7 +144,7 @@ async def _run(
 ) -> None:
     hub = Hub()
     offering = open_plugins(config, hub, memories, time.time)
-    async with trio.open_nursery() as nursery, offering as plugins:
+    async with offering as plugins, trio.open_nursery() as nursery:
         await nursery.start(hub.run)
         await nursery.start(stores.journal.run)
         endpoints = await _endpoints(config, hub, nursery)

@@ -58,19 +58,26 @@ async def open_plugins(
     # Imported where it is switched on.
     from kproxy.plugins.code_exec import CodeExec, tool
     from kproxy.plugins.on_demand import OnDemand
-    from kproxy.plugins.sandbox import open_sandbox
+    from kproxy.plugins.sandbox import SandboxRefused, open_sandbox
 
     sandbox = OnDemand(partial(open_sandbox, params))
     code = CodeExec(sandbox, 2 * params.output_bytes)
     offered["code-exec"] = code_plugin(
         tool(params.tier, params.seconds), code.call, _longest(params), 2 * params.output_bytes
     )
+    refusal = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(sandbox.hold)
-        if config.plugins.code_exec.enabled:
-            await sandbox.ready()
-        yield Plugins(offered, rounds, lambda: sandbox.layers)
+        try:
+            if config.plugins.code_exec.enabled:
+                await sandbox.ready()
+        except SandboxRefused as error:
+            refusal = error  # raised by itself below, not in a group
+        else:
+            yield Plugins(offered, rounds, lambda: sandbox.layers)
         nursery.cancel_scope.cancel()
+    if refusal is not None:
+        raise refusal
 
 
 def _longest(params: SandboxParams) -> float:
