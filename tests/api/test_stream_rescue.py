@@ -228,7 +228,7 @@ async def test_an_odd_number_in_a_later_part_is_passed_on(
     rest = [(0.5, HEAD + odd), (0.5, event(STOP) + LAST_CHUNK)]
     one = house(nursery, cheap=[[CUT]], dear=[[rest]])
     talking = streamed(one, x_kairosroute=RESCUE)
-    await talking.until(lambda: talking.ended or talking.raw.endswith(LAST_CHUNK))
+    await talking.until(lambda: talking.ended or talking.raw.endswith(b"\r\n" + LAST_CHUNK))
     assert b'"content":"three"' in talking.raw
     assert b'"x":1e999,"y":%b}' % number.encode() in talking.raw
     assert one.receipts[0].execution.status is Ending.COMPLETE

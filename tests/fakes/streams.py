@@ -51,8 +51,8 @@ def streamed(house: House, *, deaf: bool = False, **members: Any) -> Talking:
 
 
 async def listen(talking: Talking) -> Answer:
-    """Up to the end of the stream or of the connection."""
+    """Up to the end of the stream or of the connection; a head alone may end like one."""
     with trio.fail_after(PATIENCE):  # an answer that is no stream leaves the connection open
-        await talking.until(lambda: talking.ended or talking.raw.endswith(LAST_CHUNK))
+        await talking.until(lambda: talking.ended or talking.raw.endswith(b"\r\n" + LAST_CHUNK))
     await wait_all_tasks_blocked()
     return talking.answer()
