@@ -1,87 +1,49 @@
 """The composition root: a `Config` in, a serving process until a signal ends it.
 
-Builds every room from narrow parameters, owns the outermost nursery, and takes everything down in
-order: not ready, no new connections, exchanges finish within the drain time, then the rest is cut.
+Opens what lives as long as the process, has the rest assembled (assembly.py), owns the outermost
+nursery, and takes everything down in order: not ready, no new connections, exchanges finish within
+the drain time, then the rest is cut.
 """
 
 import gc
 import logging
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import partial
-from urllib.parse import urlsplit
+from typing import NamedTuple
 
 import trio
 
-from kproxy.admission.keys import KeyRecord, Secret
-from kproxy.api.guardrails import Guardrails, Moderation
-from kproxy.api.idempotency import Once
-from kproxy.api.plugged import Plugins
+from kproxy.admission.keys import KeyRecord
 from kproxy.api.routes import ADMIN_ROUTES, PUBLIC_ROUTES, ROUTES, Router
 from kproxy.api.service import Service
-from kproxy.catalog.load import Catalog, load_packaged
+from kproxy.assembly import Assembly, Parts, draw
+from kproxy.catalog.load import Catalog
 from kproxy.config import Address, Config
-from kproxy.config.catalog import build_catalog
-from kproxy.config.guardrails import build_rules
-from kproxy.config.params import (
-    attempt_policy,
-    health_params,
-    hedge_budget,
-    json_limits,
-    listener_params,
-    memories_params,
-    repeat_budget,
-)
-from kproxy.config.providers import spoken
-from kproxy.dialect.choose import dialect_for
-from kproxy.dialect.openai import OpenAI
+from kproxy.config.params import listener_params, memories_params
 from kproxy.downstream.date import DateField
 from kproxy.downstream.listener import Listener
+from kproxy.endpoints import Endpoints, plays
 from kproxy.offering import open_plugins
 from kproxy.opening import Opened, open_all
-from kproxy.orders import Orders, by_signals, carry_out
-from kproxy.routing.appraise import Appraiser
-from kproxy.routing.budget import Budget
-from kproxy.routing.conversation import Conversations
-from kproxy.routing.live import Routes
+from kproxy.orders import Hangup, Orders, by_signals, carry_out
+from kproxy.reload import Reload
 from kproxy.sharing import Turn, join
-from kproxy.sim.serve import serve as serve_sim
 from kproxy.store.board import Place
 from kproxy.store.counters import Counters
 from kproxy.store.journal import Journal
 from kproxy.store.memories import Memories
 from kproxy.store.opening import StoreParams, Stores, open_stores
-from kproxy.telemetry.faultlog import FaultLog
 from kproxy.telemetry.lag import LoopLag
 from kproxy.telemetry.metrics import Metrics
-from kproxy.transport.accept import open_listeners
-from kproxy.transport.dial import Dial, Origin, dialler, tls_context
 from kproxy.transport.hub import Hub
-from kproxy.transport.pool import Pool, PoolParams
 from kproxy.transport.renewal import Renewal
-from kproxy.upstream.asking import ask
-from kproxy.upstream.endpoint import AnswerLimits, Endpoint
-from kproxy.wire.limits import H1Limits
 
 __all__ = ["Seat", "Started", "serve", "serve_on"]
-
-READERS = 2
-"""Threads that may read receipts at one time."""
-
-QUESTIONS = 256
-"""Connections to the operator's classifier; requests beyond them wait, within its deadline."""
-
-VERDICT = 65_536
-"""Bytes of its answer; OpenAI's has two thousand."""
-
-LOOKERS = 2
-"""Threads that may look at long texts for the operator's rules, at one time."""
-
-SIM_HOST = "127.0.0.1"
-
 
 log = logging.getLogger("kproxy")
 
@@ -102,19 +64,28 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """Who tells a process what to do, and its place among several; None: it is the only one."""
+    """Who tells a process what to do, and its place among several; None: it is the only one.
+
+    `reread` reads the configuration anew, in a thread; None: it stays as it is.
+    """
 
     orders: Orders = by_signals
     place: Place | None = None
+    reread: Callable[[], Config] | None = None
 
 
-async def serve(config: Config, announce: Callable[[Started], None]) -> None:
+async def serve(
+    config: Config,
+    announce: Callable[[Started], None],
+    reread: Callable[[], Config] | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT and the drain that follows; a second signal ends it now.
 
     Raises KproxyError where it cannot start. `announce` is called once, when requests are answered.
+    SIGHUP has the configuration read anew by `reread`, in a thread; None: it stays as it is.
     """
     with ExitStack() as stack:
-        await serve_on(config, open_all(stack, config), Seat(), announce)
+        await serve_on(config, open_all(stack, config), Seat(reread=reread), announce)
 
 
 async def serve_on(
@@ -131,46 +102,57 @@ async def serve_on(
         memories = Memories(config.data_dir, memories_params(config))
         stack.callback(memories.close)
         _more_descriptors()
-        await _run(config, stores, memories, opened, seat, announce)
+        await _run(config, Standing(stores, memories, opened), seat, announce)
+
+
+class Standing(NamedTuple):
+    """What is open before anything runs, and closed after everything."""
+
+    stores: Stores
+    memories: Memories
+    opened: Opened
 
 
 async def _run(
-    config: Config,
-    stores: Stores,
-    memories: Memories,
-    opened: Opened,
-    seat: Seat,
-    announce: Callable[[Started], None],
+    config: Config, standing: Standing, seat: Seat, announce: Callable[[Started], None]
 ) -> None:
-    hub = Hub()
+    hub, (stores, memories, opened) = Hub(), standing
     offering = open_plugins(config, hub, memories, time.time)
     async with offering as plugins, trio.open_nursery() as nursery:
         await nursery.start(hub.run)
         await nursery.start(stores.journal.run)
-        endpoints = await _endpoints(config, hub, nursery)
-        catalog = build_catalog(config)
-        lag, draining = LoopLag(), trio.Event()
+        endpoints, lag, draining = Endpoints(hub), LoopLag(), trio.Event()
+        if plays(config):
+            await endpoints.play(config.sim, nursery)
         nursery.start_soon(lag.run)
-        classifier = _classifier(config, hub)
-        parts = Parts(catalog, endpoints, stores, hub, draining, lag, classifier)
-        parts = replace(parts, plugins=plugins, memories=memories)
-        service = build_service(config, parts)
-        params = listener_params(config, DateField(time.time))
+        parts = Parts(stores, hub, draining, lag, time.time, plugins, memories)
+        assembly = Assembly(parts, endpoints, draw(config, endpoints))
+        service, metrics, date = assembly.service, parts.metrics, DateField(time.time)
+        params = listener_params(config, date)
         public = Router(service, PUBLIC_ROUTES if opened.admin else ROUTES)
+        operators = Router(service, ADMIN_ROUTES)
         listener = Listener(hub, opened.public, public, params)
-        admin = Listener(hub, opened.admin, Router(service, ADMIN_ROUTES), params)
+        admin = Listener(hub, opened.admin, operators, params)
+
+        def put(service: Service, config: Config) -> None:
+            for router, one in ((public, listener), (operators, admin)):
+                router.use(service)
+                one.change(listener_params(config, date))
+
+        reload = Reload(assembly, seat.reread or (lambda: config), put)
         renewal = Renewal(opened.credentials)
+        nursery.start_soon(reload.run)
         nursery.start_soon(renewal.run)
-        metrics = service.metrics
         _watch(metrics, listener, hub, endpoints)
         _watch_process(metrics, lag, stores.journal, stores.counters)
+        _watch_configuration(metrics, assembly, reload)
         place, routes = seat.place, service.routes
         sharing = None if place is None else join(place, routes, metrics, time.monotonic)
         if stores.keys is not None:
             nursery.start_soon(stores.keys.desk.run)
         nursery.start_soon(stores.answers.run, stores.journal.append, time.time)
-        patience = config.drain_timeout
-        await nursery.start(carry_out, seat.orders, listener, draining, patience, renewal)
+        hangup = Hangup((renewal.ask, reload.ask), lambda: assembly.config.drain_timeout)
+        await nursery.start(carry_out, seat.orders, listener, draining, hangup)
         await nursery.start(admin.serve)  # until the end: a draining process is still watched
         await nursery.start(listener.serve)
         gc.collect()
@@ -179,13 +161,12 @@ async def _run(
             sharing.show_all()
             nursery.start_soon(sharing.run)
         first = None if stores.keys is None else stores.keys.store.first_key(time.time())
-        announce(_started(config, catalog, opened, first))
+        announce(_started(config, service.catalog, opened, first))
         await listener.wait_over()
         if sharing is not None:
             sharing.show_all()  # the last it has counted
         nursery.cancel_scope.cancel()
-    for endpoint in (*endpoints.values(), *filter(None, [classifier])):
-        endpoint.pool.close()
+    endpoints.close()
     hub.close()
 
 
@@ -207,81 +188,7 @@ def _started(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the handlers stand on that lives as long as the process."""
-
-    catalog: Catalog
-    endpoints: Mapping[str, Endpoint]
-    stores: Stores
-    hub: Hub
-    draining: trio.Event
-    lag: LoopLag
-    classifier: Endpoint | None = None
-    plugins: Plugins = field(default_factory=Plugins)
-    memories: Memories | None = None
-
-
-def build_service(config: Config, parts: Parts) -> Service:
-    """Everything the handlers need, from the parts."""
-    catalog, name = parts.catalog, config.reference_model
-    stores, keys = parts.stores, parts.stores.keys
-    faults = FaultLog()
-    rows = (*catalog.by_id(name), *load_packaged().by_id(name))
-    reference = next((row.price for row in rows if row.price is not None), None)
-    return Service(
-        catalog=catalog,
-        endpoints=parts.endpoints,
-        lookup=None if keys is None else keys.store.lookup,
-        desk=None if keys is None else keys.desk,
-        tiers=config.tiers,
-        unix_now=time.time,
-        boot_ns=partial(time.clock_gettime_ns, time.CLOCK_BOOTTIME),
-        ready=lambda: not parts.draining.is_set(),
-        policy=attempt_policy(config),
-        appraise=Appraiser(config.router, catalog.models),
-        conversations=Conversations(),
-        routes=Routes((model.key for model in catalog.models), health_params(config)),
-        hedges=Budget(hedge_budget(config)),
-        repeats=Budget(repeat_budget(config)),
-        overloaded=parts.lag.overloaded,
-        limits=stores.counters,
-        journal=stores.journal,
-        readers=trio.CapacityLimiter(READERS),
-        heartbeat=config.timeouts.heartbeat,
-        json_limits=json_limits(config),
-        reference=reference,
-        metrics=Metrics((model.provider, model.id) for model in catalog.models),
-        faults=faults,
-        timers=parts.hub.timers,
-        receipts=stores.receipts,
-        once=Once(stores.answers, time.time),
-        guardrails=_guardrails(config, parts.classifier, faults),
-        plugins=parts.plugins,
-        memories=parts.memories,
-    )
-
-
-def _guardrails(config: Config, classifier: Endpoint | None, faults: FaultLog) -> Guardrails | None:
-    """What looks at texts; None: nothing was configured, and nothing is imported for it."""
-    given, moderation = config.guardrails, None
-    if not given.rules and classifier is None:
-        return None
-    if classifier is not None and given.moderation is not None:
-        moderation = Moderation(
-            ask=partial(ask, classifier, given.moderation.deadline),
-            model=given.moderation.model,
-            max_bytes=given.moderation.max_bytes,
-            fails_open=given.moderation.fail == "open",
-            note=lambda fault: faults.note("guardrails", "moderation", fault, trio.current_time()),
-        )
-    asked, answered = build_rules(given)
-    return Guardrails(asked, answered, moderation, trio.CapacityLimiter(LOOKERS))
-
-
-def _watch(
-    metrics: Metrics, listener: Listener, hub: Hub, endpoints: Mapping[str, Endpoint]
-) -> None:
+def _watch(metrics: Metrics, listener: Listener, hub: Hub, endpoints: Endpoints) -> None:
     metrics.watch("kproxy_connections", "Connections of callers.", lambda: listener.statistics()[0])
     metrics.watch(
         "kproxy_connections_refused",
@@ -296,12 +203,35 @@ def _watch(
         "total",
     )
     metrics.watch("kproxy_sockets", "Sockets in the hub.", lambda: hub.statistics().sockets)
-    pools: dict[tuple[str, ...], Callable[[], float]] = {}
-    for slug, endpoint in endpoints.items():
-        pools[slug, "leased"] = partial(_leased, endpoint.pool)
-        pools[slug, "idle"] = partial(_idle, endpoint.pool)
     metrics.watch_each(
-        "kproxy_upstream_connections", "Connections to providers.", ("provider", "state"), pools
+        "kproxy_upstream_connections",
+        "Connections to providers.",
+        ("provider", "state"),
+        partial(_connections, endpoints),
+    )
+
+
+def _connections(endpoints: Endpoints) -> dict[tuple[str, ...], float]:
+    counts: Counter[tuple[str, ...]] = Counter()
+    for slug, pool in endpoints.pools():
+        now = pool.statistics()
+        counts[slug, "leased"] += now.leased
+        counts[slug, "idle"] += now.idle
+    return dict(counts)
+
+
+def _watch_configuration(metrics: Metrics, assembly: Assembly, reload: Reload) -> None:
+    metrics.watch(
+        "kproxy_config_generation",
+        "Configurations put in force since the start.",
+        lambda: assembly.generation,
+        "max",
+    )
+    metrics.watch(
+        "kproxy_config_refused",
+        "Configurations that were found wrong, so that the old one stayed.",
+        lambda: reload.refused,
+        "max",
     )
 
 
@@ -325,70 +255,6 @@ def _watch_process(metrics: Metrics, lag: LoopLag, journal: Journal, counters: C
         "Whether receipts find room.",
         lambda: journal.statistics().healthy,
         "min",
-    )
-
-
-def _leased(pool: Pool) -> float:
-    return pool.statistics().leased
-
-
-def _idle(pool: Pool) -> float:
-    return pool.statistics().idle
-
-
-async def _endpoints(config: Config, hub: Hub, nursery: trio.Nursery) -> dict[str, Endpoint]:
-    """One endpoint for each provider; simulated ones share a real socket on loopback."""
-    sims = [slug for slug, given in config.providers.items() if given.dialect == "sim"]
-    sim_url = ""
-    if sims:
-        sockets = open_listeners(SIM_HOST, 0)
-        sim_url = f"http://{SIM_HOST}:{sockets[0].getsockname()[1]}"
-        await nursery.start(serve_sim, config.sim, sockets, hub)
-    secure = any((given.base_url or "").startswith("https") for given in config.providers.values())
-    dial = dialler(hub, tls_context() if secure else None)
-    return {
-        slug: _endpoint(config, slug, given.base_url or f"{sim_url}/{slug}/v1", dial, hub)
-        for slug, given in config.providers.items()
-    }
-
-
-def _endpoint(config: Config, slug: str, url: str, dial: Dial, hub: Hub) -> Endpoint:
-    given, limits, times = config.providers[slug], config.limits, config.timeouts
-    origin, path = _place(url)
-    dialect = dialect_for(spoken(slug, given), origin.host)
-    params = PoolParams(given.max_connections, times.connect, times.upstream_keep_alive)
-    return Endpoint(
-        provider=slug,
-        dialect=dialect,
-        pool=Pool(origin, dial, hub.timers, params),
-        target=path + dialect.path,
-        api_key=given.api_key or Secret(""),
-        h1=H1Limits(response_head=limits.upstream_head),
-        limits=AnswerLimits(limits.upstream_body, limits.sse_line, limits.sse_event),
-    )
-
-
-def _place(url: str) -> tuple[Origin, str]:
-    parts = urlsplit(url)
-    tls = parts.scheme == "https"
-    return Origin(parts.hostname or "", parts.port or (443 if tls else 80), tls), parts.path
-
-
-def _classifier(config: Config, hub: Hub) -> Endpoint | None:
-    """The operator's own endpoint for moderation, off the relay's path."""
-    given, limits, times = config.guardrails.moderation, config.limits, config.timeouts
-    if given is None:
-        return None
-    origin, path = _place(given.url)
-    dial = dialler(hub, tls_context() if origin.tls else None)
-    return Endpoint(
-        provider="guardrails",
-        dialect=OpenAI(),
-        pool=Pool(origin, dial, hub.timers, PoolParams(QUESTIONS, times.connect)),
-        target=path or "/",
-        api_key=given.api_key or Secret(""),
-        h1=H1Limits(response_head=limits.upstream_head),
-        limits=AnswerLimits(body=VERDICT),
     )
 
 

@@ -8,16 +8,15 @@ its parent passes on for the second signal.
 import enum
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Self
+from typing import NamedTuple, Self
 
 import trio
 
 from kproxy.downstream.listener import Listener
-from kproxy.transport.renewal import Renewal
 
-__all__ = ["Order", "Orders", "by_signals", "carry_out"]
+__all__ = ["Hangup", "Order", "Orders", "by_signals", "carry_out"]
 
 log = logging.getLogger("kproxy")
 
@@ -25,7 +24,7 @@ log = logging.getLogger("kproxy")
 class Order(enum.Enum):
     """What to do. One that is given twice is the same as once."""
 
-    RENEW = "renew"  # look at the certificates
+    RENEW = "renew"  # look at the configuration and the certificates
     DRAIN = "drain"  # nothing new; end when what is under way has ended
     CUT = "cut"  # end now
 
@@ -58,28 +57,36 @@ def by_signals() -> Iterator[AsyncIterator[Order]]:
         yield _Signals(signals)
 
 
+class Hangup(NamedTuple):
+    """What RENEW calls, and how many seconds a drain may take when it begins."""
+
+    renew: Sequence[Callable[[], object]]
+    patience: Callable[[], float]
+
+
 async def carry_out(
     orders: Orders,
     listener: Listener,
     draining: trio.Event,
-    patience: float,
-    renewal: Renewal,
+    hangup: Hangup,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Drain when told to; cut when told to, or when the patience is over."""
     with orders() as told:
         task_status.started()
         while (order := await anext(told)) is Order.RENEW:
-            if renewal.ask():
-                log.warning("SIGHUP: looking at the certificates; all else needs a restart")
-            else:
-                log.warning("there is no reload yet: SIGHUP is ignored")
+            _renew(hangup)
         draining.set()
         listener.drain()
         if order is Order.DRAIN:
             log.warning("draining; a second signal cuts what is still running")
-            with trio.move_on_after(patience):
+            with trio.move_on_after(hangup.patience()):
                 while (order := await anext(told)) is not Order.CUT:
                     if order is Order.RENEW:
-                        renewal.ask()
+                        _renew(hangup)
         listener.cut()
+
+
+def _renew(hangup: Hangup) -> None:
+    for call in hangup.renew:
+        call()

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from kproxy.orders import Order, by_signals, carry_out
+from kproxy.orders import Hangup, Order, by_signals, carry_out
 
 
 async def test_signals_renew_drain_and_cut() -> None:
@@ -54,7 +54,8 @@ async def carried(orders: list[tuple[float, Order]]) -> tuple[list[tuple[str, fl
 
     listening, draining, begun = Listening(), trio.Event(), trio.current_time()
     async with trio.open_nursery() as nursery:
-        await nursery.start(carry_out, source, listening, draining, 10.0, listening)
+        hangup = Hangup([listening.ask], lambda: 10.0)
+        await nursery.start(carry_out, source, listening, draining, hangup)
         for at, order in orders:
             await trio.sleep_until(begun + at)
             await send.send(order)

@@ -80,6 +80,10 @@ class Router:
         self._service = service
         self._routes = routes
 
+    def use(self, service: Service) -> None:
+        """What begins from now on stands on this one; what has begun keeps its own."""
+        self._service = service
+
     async def answer(self, exchange: Exchange) -> None:
         """Find the handler and run it. Raises Rejected 404 and 405, and what the handler raises."""
         path = exchange.head.target.partition(b"?")[0]

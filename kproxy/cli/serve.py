@@ -3,6 +3,7 @@
 import logging
 import os
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,19 +35,20 @@ def serve(
 ) -> None:
     """Serve the API."""
     overrides = Overrides(listen=listen, config=config, data_dir=data_dir, workers=workers)
-    loaded = load(overrides, os.environ)
+    reread = partial(load, overrides, os.environ)
+    loaded = reread()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # Here and not above: `kproxy --help` lists this command and needs no server.
     if loaded.workers > 1:
         from kproxy.workers.parent import serve_by_many
 
-        serve_by_many(loaded, _announce)
+        serve_by_many(loaded, _announce, reread)
         return
     import trio
 
     from kproxy import app
 
-    trio.run(app.serve, loaded, _announce)
+    trio.run(app.serve, loaded, _announce, reread)
 
 
 def _announce(started: "Started") -> None:

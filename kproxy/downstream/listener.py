@@ -53,6 +53,11 @@ class Listener:
         finally:
             self._over.set()
 
+    def change(self, params: ListenerParams) -> None:
+        """Connections from now on are served by these; those that are open keep their own."""
+        self._params = params
+        self._acceptor.change(params.accept)
+
     async def _serve_link(self, link: Link) -> None:
         link.stall = self._params.stall
         connection = Connection(link, self._handler, self._params.connection)

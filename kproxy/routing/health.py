@@ -38,6 +38,7 @@ import msgspec
 __all__ = [
     "LONGEST_PENALTY",
     "MOVES",
+    "ROUNDING",
     "Breaker",
     "BreakerParams",
     "BreakerState",
@@ -150,6 +151,11 @@ class Breaker:
         move = MOVES[self._state, verdict]
         if permit.turn == self._turn and move is not None:
             move(self, now)
+
+    def reform(self, params: BreakerParams) -> None:
+        """Other numbers from now on; a rest that has begun stays as long as it was."""
+        if params != self._params:
+            self._params, self._rest = params, params.rest
 
     def penalise(self, until: float, now: float) -> None:
         """Rest until then, in whatever state, at most an hour. The latest penalty's end counts."""

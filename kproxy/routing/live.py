@@ -13,13 +13,14 @@ remembered.
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 import msgspec
 
 from kproxy.errors import Fault, FaultKind
 from kproxy.routing.health import (
+    ROUNDING,
     Breaker,
     BreakerParams,
     BreakerState,
@@ -136,6 +137,19 @@ class _Route:
         return self.live
 
 
+def _continued(old: _Route | None, params: BreakerParams, account: Breaker) -> _Route:
+    """The route after a change; None: it is new."""
+    if old is None:
+        return _Route(params, account)
+    old.breaker.reform(params)
+    if old.account is account:
+        return old
+    route = _Route(params, account)
+    route.window, route.breaker, route.others = old.window, old.breaker, old.others
+    route.dirty = True
+    return route
+
+
 def _left(standing: Standing, now: float) -> float:
     return 0.0 if standing.open_until is None else standing.open_until - now
 
@@ -220,19 +234,52 @@ class Routes:
 
     def __init__(self, keys: Iterable[str], params: HealthParams) -> None:
         self.params = params
-        listed = tuple(keys)
-        providers = {key.partition("/")[0] for key in listed}
-        self._accounts = {slug: Breaker(params.breaker) for slug in providers}
-        self._listed = {
-            key: _Route(params.breaker, self._accounts[key.partition("/")[0]]) for key in listed
-        }
+        self._accounts: dict[str, Breaker] = {}
+        self._forgiven: dict[str, float] = {}  # ends of rests that count no more, by slug or key
+        self._listed: dict[str, _Route] = {}
         self._named: OrderedDict[str, _Route] = OrderedDict()  # the one used last is last
         self._snapshot: Mapping[str, Live] = MappingProxyType({})
         self._made = -math.inf
         self.changed = False  # somebody's health has changed since the snapshot was made
+        self.renew(keys, params)
 
     def __repr__(self) -> str:
         return f"<Routes {len(self._listed)} listed, {len(self._named)} named>"
+
+    def renew(
+        self,
+        keys: Iterable[str],
+        params: HealthParams,
+        moved: Container[str] = (),
+        rekeyed: Container[str] = (),
+    ) -> None:
+        """Other routes from now on. What is known of one that stays, stays, but where its provider
+        is in `moved`, to another address; one in `rekeyed` may be asked again with its new key.
+
+        Attempts under way end where they began: what they say of an old key is not held against
+        the new one. Nor is what other processes say, who may read the new key a moment later.
+        """
+        self.params = params
+        accounts, known, self._accounts = self._accounts, self._listed, {}
+        self._listed = {}
+        for key in keys:
+            slug = key.partition("/")[0]
+            account = self._accounts.get(slug)
+            if account is None:
+                stays = slug in accounts and slug not in moved and slug not in rekeyed
+                account = accounts[slug] if stays else Breaker(params.breaker)
+                if slug in accounts and not stays:
+                    self._forgive(slug, accounts[slug])
+                account.reform(params.breaker)
+                self._accounts[slug] = account
+            old = None if slug in moved else known.get(key)
+            if slug in moved and key in known:
+                self._forgive(key, known[key].breaker)
+            self._listed[key] = _continued(old, params.breaker, account)
+        for key in tuple(self._named):
+            if key.partition("/")[0] in moved or key in self._listed:
+                del self._named[key]
+        self.changed = True
 
     def admit(self, key: str, now: float) -> Grant:
         """One attempt at this route. Raises Fault (RESTING) where it must be left alone."""
@@ -273,10 +320,19 @@ class Routes:
         for key, one in (*self._listed.items(), *self._named.items()):
             one.hear([their.seen[key] for their in news if key in their.seen])
             rests = [their.routes[key] for their in news if key in their.routes]
-            self._heed(one.breaker, rests, now)
+            self._heed(one.breaker, self._held(key, rests), now)
         for slug, account in self._accounts.items():
             rests = [their.accounts[slug] for their in news if slug in their.accounts]
-            self._heed(account, rests, now)
+            self._heed(account, self._held(slug, rests), now)
+
+    def _forgive(self, name: str, breaker: Breaker) -> None:
+        """Rests that end no later than this one are of another key, or another address."""
+        self._forgiven[name] = max(breaker.rests(-math.inf)) + ROUNDING
+
+    def _held(self, name: str, rests: list[Rest]) -> list[Rest]:
+        """Those that are not forgiven."""
+        end = self._forgiven.get(name)
+        return rests if end is None else [one for one in rests if max(one.until, one.penalty) > end]
 
     def _heed(self, breaker: Breaker, rests: Iterable[Rest], now: float) -> None:
         for rest in rests:

@@ -15,7 +15,12 @@ from itertools import accumulate
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from kproxy.errors import FaultKind
@@ -80,6 +85,29 @@ class Colleagues(Protocol):
         ...
 
 
+class _Gauges(Collector):
+    """Gauges whose label values may be others the next time."""
+
+    def __init__(
+        self, name: str, text: str, labels: Labels, values: Callable[[], Mapping[Labels, float]]
+    ) -> None:
+        self._named = (name, text, labels)
+        self._values = values
+
+    def describe(self) -> Iterator[Metric]:
+        """For the registry, which else collects once to learn the names."""
+        name, text, labels = self._named
+        yield GaugeMetricFamily(name, text, labels=labels)
+
+    def collect(self) -> Iterator[Metric]:
+        """For the registry."""
+        name, text, labels = self._named
+        family = GaugeMetricFamily(name, text, labels=labels)
+        for key, value in self._values().items():
+            family.add_metric(key, value)
+        yield family
+
+
 class Metrics(Collector):
     """Counters of one process. Everything is synchronous and cheap but `render` and `show`."""
 
@@ -87,7 +115,8 @@ class Metrics(Collector):
         """`models` are the (provider, model) pairs that become label values."""
         self.registry = CollectorRegistry()
         self.registry.register(self)
-        self._known = frozenset(models)
+        self._known: frozenset[tuple[str, str]] = frozenset()
+        self.know(models)
         self._requests: Counter[Labels] = Counter()
         self._attempts: Counter[Labels] = Counter()
         self._faults: Counter[Labels] = Counter()
@@ -99,6 +128,10 @@ class Metrics(Collector):
         self._colleagues: Colleagues | None = None
         self._before: list[Family] = []  # what a predecessor has counted
 
+    def know(self, models: Iterable[tuple[str, str]]) -> None:
+        """These become label values, too. Those of before stay: a counter must not go back."""
+        self._known |= frozenset(models)
+
     def watch(self, name: str, text: str, value: Callable[[], float], merge: Merge = "sum") -> None:
         """Add a gauge that is read when it is rendered. `merge`: of several processes' values."""
         Gauge(name, text, registry=self.registry).set_function(value)
@@ -109,12 +142,11 @@ class Metrics(Collector):
         name: str,
         text: str,
         labels: tuple[str, ...],
-        values: Mapping[tuple[str, ...], Callable[[], float]],
+        values: Callable[[], Mapping[Labels, float]],
     ) -> None:
-        """Add a gauge with labels: one value for each tuple of label values."""
-        gauge = Gauge(name, text, labels, registry=self.registry)
-        for key, value in values.items():
-            gauge.labels(*key).set_function(value)
+        """Add a gauge with labels: one value for each tuple of label values, at that time. `values`
+        is called in the thread that renders."""
+        self.registry.register(_Gauges(name, text, labels, values))
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """One request has been answered, whatever the answer; status 0: the caller had left."""

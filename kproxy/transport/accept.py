@@ -101,15 +101,19 @@ class Acceptor:
     def __init__(self, hub: Hub, listeners: Sequence[Bound], limits: AcceptLimits) -> None:
         self._hub = hub
         self._listeners = {one.socket.fileno(): one for one in listeners}
-        self._limits = limits
-        self._entry = Entry(limits.entry, limits.handshakes)
         self._open: Counter[str] = Counter()  # by address
         self._total = 0
         self._refused = 0
         self._turned_away = 0
         self._leaving: set[int] = set()  # listeners whose next connection is left to others
         self.on_empty: Callable[[], None] | None = None
-        for one in listeners:  # inherited by what it accepts
+        self.change(limits)
+
+    def change(self, limits: AcceptLimits) -> None:
+        """Other limits, for what is accepted from now on."""
+        self._limits = limits
+        self._entry = Entry(limits.entry, limits.handshakes)
+        for one in self._listeners.values():  # inherited by what it accepts
             one.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.send_buffer)
 
     async def serve(

@@ -118,6 +118,11 @@ class Pool:
         self._closed = False
 
     @property
+    def params(self) -> PoolParams:
+        """Its limits."""
+        return self._params
+
+    @property
     def crowded(self) -> bool:
         """Whether the gate is nearly shut: no time for attempts that are not needed."""
         return self._gate.value <= CROWDED * self._params.limit

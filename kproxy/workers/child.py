@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import FrameType
@@ -89,8 +89,15 @@ def by_line(line: socket.socket) -> Iterator[AsyncIterator[Order]]:
     yield _Line(trio.socket.from_stdlib_socket(line))
 
 
-def be_worker(config: Config, opened: Opened, place: Place, line: socket.socket) -> int:
-    """Serve as one of several, and return the status to exit with. `SIGNALS` are blocked so far."""
+def be_worker(
+    config: Config,
+    opened: Opened,
+    place: Place,
+    line: socket.socket,
+    reread: Callable[[], Config] | None = None,
+) -> int:
+    """Serve as one of several, and return the status to exit with. `SIGNALS` are blocked so far.
+    RENEW has the configuration read anew by `reread`."""
     signal.set_wakeup_fd(-1)  # the parent's
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for number in SIGNALS:  # not SIG_IGN, which the programs that a worker starts would inherit
@@ -103,7 +110,7 @@ def be_worker(config: Config, opened: Opened, place: Place, line: socket.socket)
         line.setblocking(False)
 
     try:
-        seat = Seat(partial(by_line, line), place)
+        seat = Seat(partial(by_line, line), place, reread)
         trio.run(serve_on, config, opened, seat, lambda started: say(Up(started)))
     except Exception as error:
         refused = refusal_in(error)

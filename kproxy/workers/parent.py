@@ -25,6 +25,7 @@ import msgspec
 
 from kproxy.app import Started
 from kproxy.config import Config
+from kproxy.config.change import settle
 from kproxy.errors import KproxyError
 from kproxy.opening import CannotStart, Opened, open_all
 from kproxy.store.board import Board
@@ -55,17 +56,22 @@ class Child:
     said: bytearray = field(default_factory=bytearray)
 
 
-def serve_by_many(config: Config, announce: Callable[[Started], None]) -> None:
+def serve_by_many(
+    config: Config,
+    announce: Callable[[Started], None],
+    reread: Callable[[], Config] | None = None,
+) -> None:
     """Serve with `config.workers` processes until SIGTERM or SIGINT and the drain that follows.
 
     A second signal ends it now. Raises CannotStart where the listeners cannot be had or no worker
     starts, BadEnd where one fails or is killed while it drains. `announce` is called once, when all
-    of them answer.
+    of them answer. SIGHUP has the configuration read anew by `reread`, here for workers that begin
+    later, and by each worker for itself.
     """
     with ExitStack() as stack:
         opened = open_all(stack, config)
         with waking() as signals:
-            Parent(config, opened, announce).run(signals)
+            Parent(config, opened, announce, reread).run(signals)
 
 
 @contextmanager
@@ -93,10 +99,17 @@ def _noted(number: int, frame: FrameType | None) -> None:
 class Parent:
     """See the module. `run` is called once, in the main thread."""
 
-    def __init__(self, config: Config, opened: Opened, announce: Callable[[Started], None]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        opened: Opened,
+        announce: Callable[[Started], None],
+        reread: Callable[[], Config] | None = None,
+    ) -> None:
         self._config = config
         self._opened = opened
         self._announce = announce
+        self._reread = reread
         self._board = Board(config.workers)
         self._params = policy.Params(drain=config.drain_timeout)
         self._crew = policy.begin(config.workers, time.monotonic())
@@ -136,9 +149,18 @@ class Parent:
                 if number in (signal.SIGTERM, signal.SIGINT):
                     yield policy.Asked()
                 elif number == signal.SIGHUP:
+                    self._renew()
                     yield policy.Renew()
             yield from self._reap()
         yield policy.Tick()
+
+    def _renew(self) -> None:
+        """What is wrong with the configuration is for the workers to say, who look at it, too."""
+        if self._reread is None:
+            return
+        with suppress(KproxyError):
+            self._config, _ = settle(self._config, self._reread())
+            self._params = policy.Params(drain=self._config.drain_timeout)
 
     def _take(self, event: policy.Event) -> None:
         self._crew, todo = policy.step(self._crew, event, time.monotonic(), self._params)
@@ -188,7 +210,9 @@ class Parent:
             ours.close()
             for other in self._children.values():  # or they would not see the parent's end
                 other.line.close()
-            status = be_worker(self._config, self._opened, self._board.place(place), theirs)
+            status = be_worker(
+                self._config, self._opened, self._board.place(place), theirs, self._reread
+            )
             logging.shutdown()
         except Exception:
             log.exception("worker %d has failed", place + 1)

@@ -1,11 +1,21 @@
 """(method, path) to handler, what is not there, and how each request is counted."""
 
+from dataclasses import replace
+
 import pytest
 import trio
 from trio.testing import MockClock
 
 from kproxy.api.routes import ADMIN_ROUTES, PUBLIC_ROUTES, ROUTES, Router
-from tests.fakes.house import House
+from tests.fakes.caller import chat, request
+from tests.fakes.house import DEAR, KEY, House, Talking, model
+from tests.fakes.scripted import ok
+
+CHAT, WITH_KEY = "/v1/chat/completions", f"authorization: Bearer {KEY}"
+REPLY = (
+    b'{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,'
+    b'"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}]}'
+)
 
 
 @pytest.fixture
@@ -94,3 +104,21 @@ async def test_the_second_prefix(house: House) -> None:
 async def test_a_query_is_no_part_of_the_path(house: House) -> None:
     assert (await house.get("/livez?verbose=1")).status == 200
     assert (await house.get("/v1/models?limit=1")).status == 200
+
+
+async def test_another_service_is_for_what_begins(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """A request under way keeps the one with which it began, whole: here its provider's script."""
+    scripts = {"cheap": [[[(5.0, ok(REPLY))]]], "dear": [[[(0.0, ok(REPLY))]]]}
+    house = House(nursery, scripts=scripts)
+    first = Talking(house, request("POST", CHAT, WITH_KEY, body=chat(model="m")))
+    await trio.sleep(1)
+    dear = replace(house.service.catalog, models=(model("dear/m", DEAR),))
+    house.router.use(replace(house.service, catalog=dear))
+    second = await house.ask(model="m")
+    assert trio.current_time() == 1
+    assert second.headers["x-kairosroute-provider"] == "dear"
+    await first.until(lambda: b"dur=" in first.raw)
+    assert (trio.current_time(), b"provider: cheap" in first.raw) == (5, True)
+    assert [one.decision.provider for one in house.receipts] == ["dear", "cheap"]

@@ -16,6 +16,7 @@ from kproxy.transport.accept import AcceptLimits, open_listeners
 from kproxy.transport.entry import Bound
 from kproxy.transport.hub import Hub
 from kproxy.wire.h1 import ENGINES
+from kproxy.wire.limits import H1Limits
 from tests.fakes.duplex import duplex_pair
 from tests.fakes.talk import REQUEST_ID, Scripted, answer, get, post
 
@@ -222,3 +223,17 @@ class TestDrain:
         await listener.wait_over()
         assert hub.statistics().sockets == 0
         hub.close()
+
+
+async def test_other_limits_are_for_connections_from_now_on() -> None:
+    async with listening(Scripted()) as site, await site.call() as old:
+        await old.send_all(get("/1"))
+        assert await heard(old, answer(b"/1"))
+        h1 = H1Limits(request_line=16)
+        site.listener.change(ListenerParams(ConnectionParams(h1=h1), AcceptLimits()))
+        async with await site.call() as new:
+            long = get("/" + "x" * 20)
+            await new.send_all(long)
+            assert (await new.receive_some()).startswith(b"HTTP/1.1 414 ")
+            await old.send_all(long)
+            assert await heard(old, answer(b"/" + b"x" * 20))

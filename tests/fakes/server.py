@@ -30,8 +30,8 @@ PATIENCE = 20.0
 """Seconds that a fact may take on a busy machine; a test that waits so long has failed."""
 
 PAUSE = 0.01
-MEANT = re.compile(r" ((WARNING|ERROR) kproxy\.(faults|tls): |WARNING kproxy: (draining|SIGHUP))")
-"""Provider faults, what became of a certificate, and the word that a signal was heard."""
+MEANT = re.compile(r" ((WARNING|ERROR) kproxy\.(faults|tls|reload): |WARNING kproxy: draining)")
+"""Provider faults, what became of a certificate or a configuration, and that it is draining."""
 
 FIRST_KEY = re.compile(r"^first key, shown only once: (kr-\S+)$", re.MULTILINE)
 SAMPLE = re.compile(r"^([a-z_]+(?:\{[^}]*\})?) (\S+)$", re.MULTILINE)

@@ -62,13 +62,28 @@ def test_names_that_callers_invent_share_a_label(metrics: Metrics) -> None:
 def test_gauges_are_read_when_they_are_rendered(metrics: Metrics) -> None:
     now = {"sockets": 1.0, "idle": 2.0}
     metrics.watch("kproxy_sockets", "Sockets.", lambda: now["sockets"])
-    values = {("acme", "idle"): lambda: now["idle"]}
-    metrics.watch_each("kproxy_upstream_connections", "Kept.", ("provider", "state"), values)
+    names = ("provider", "state")
+    metrics.watch_each(
+        "kproxy_upstream_connections", "Kept.", names, lambda: {("acme", "idle"): now["idle"]}
+    )
     now.update(sockets=7, idle=9)
     text = metrics.render()
     assert b"# HELP kproxy_sockets Sockets.\n" in text
     assert b"kproxy_sockets 7.0\n" in text
     assert b'kproxy_upstream_connections{provider="acme",state="idle"} 9.0\n' in text
+
+
+def test_models_of_another_configuration(metrics: Metrics) -> None:
+    metrics.attempt("new", "n", Ending.COMPLETE)
+    metrics.know([("new", "n")])
+    for provider, model in (("new", "n"), ("acme", "m")):
+        metrics.attempt(provider, model, Ending.COMPLETE)
+    assert (
+        value(metrics, "kproxy_attempts_total", provider="new", model="n", ending="complete") == 1
+    )
+    assert value(metrics, "kproxy_attempts_total", **KNOWN, ending="complete") == 1
+    other = {"provider": "new", "model": "other", "ending": "complete"}
+    assert value(metrics, "kproxy_attempts_total", **other) == 1
 
 
 def test_two_of_them_do_not_meet(metrics: Metrics) -> None:

@@ -90,6 +90,15 @@ async def test_at_the_limit_and_one_past_it() -> None:
             await caller.aclose()
 
 
+async def test_other_limits_under_way() -> None:
+    async with serving(AcceptLimits(connections=1)) as served, await served.caller() as first:
+        assert await first.receive_some() == b"hello"
+        served.acceptor.change(AcceptLimits(connections=2))
+        async with await served.caller() as second, await served.caller() as third:
+            assert await second.receive_some() == b"hello"
+            assert await third.receive_some() == b""
+
+
 async def test_the_limit_of_one_address_is_not_anothers() -> None:
     async with serving(AcceptLimits(per_address=2)) as served:
         callers = [await served.caller() for _ in range(2)]
