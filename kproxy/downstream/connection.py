@@ -16,6 +16,7 @@ section 9.6). Only a caller that asked for the end and has sent nothing more is 
 
 import logging
 import math
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -24,6 +25,7 @@ import trio
 from kproxy.downstream.date import DateSource, no_date
 from kproxy.downstream.exchange import BodyLimits, Exchange, ExchangeState, new_id
 from kproxy.downstream.respond import error_event, to_answer
+from kproxy.errors import Rejected
 from kproxy.transport.duplex import Broken, Duplex, Expired
 from kproxy.wire.events import Closed, Headers, ProtocolError, RequestHead
 from kproxy.wire.frame import response_head
@@ -31,7 +33,7 @@ from kproxy.wire.h1 import RequestReader
 from kproxy.wire.limits import H1Limits
 from kproxy.wire.names import REQUEST_ID
 
-__all__ = ["Connection", "ConnectionParams", "Handler"]
+__all__ = ["FAREWELL", "Connection", "ConnectionParams", "Handler"]
 
 
 class Handler(Protocol):
@@ -56,6 +58,9 @@ LINGER_BYTES = 67_108_864
 """Twice the largest body: who sends more is not sending the body that was refused."""
 
 INTERNAL = 500
+
+FAREWELL = 1.0
+"""Seconds in which the caller of an answer that is cut can be told so, and take it."""
 
 log = logging.getLogger("kproxy.connection")
 
@@ -91,6 +96,7 @@ class Connection:
         self._served = 0
         self._scope = trio.CancelScope()
         self._draining = False
+        self._cut: Exchange | None = None
 
     def __repr__(self) -> str:
         state = "idle" if self._idle else "reading or ending"
@@ -104,6 +110,15 @@ class Connection:
                     pass
             except (Broken, Expired):
                 pass  # the caller is gone, or takes nothing: there is nobody to tell
+        if self._cut is not None:
+            with suppress(Broken, Expired):
+                await self._tell_cut(self._cut)
+
+    def cut(self) -> None:
+        """End now; whose answer is not whole is told so, within `FAREWELL` seconds."""
+        self._draining = True
+        self._cut = self._exchange
+        self._scope.cancel()
 
     def drain(self) -> None:
         """End after the present exchange, or now where no request has begun."""
@@ -201,6 +216,25 @@ class Connection:
         elif exchange.state is ExchangeState.STARTED:
             exchange.abort()
             await self._link.send_all(exchange.due() + exchange.frame(error_event(error)))
+
+    async def _tell_cut(self, exchange: Exchange) -> None:
+        """A refusal where nothing has left, an error event in a stream; nothing else can be said
+        without being taken for a part of the answer."""
+        link = self._link
+        link.on_gone = None
+        link.deadline = trio.current_time() + FAREWELL
+        error = Rejected(503, "shutting_down", "The server is shutting down.", close=True)
+        error.headers = ((b"retry-after", b"1"),)
+        if link.torn:
+            return
+        if exchange.state is ExchangeState.WAITING:
+            await exchange.respond(to_answer(error))
+        elif exchange.state is ExchangeState.STARTED:
+            exchange.abort()
+            await link.send_all(exchange.due() + exchange.frame(error_event(error)))
+        link.end(cut=exchange.state is ExchangeState.ABORTED)
+        while await link.receive():
+            pass  # closing over unread bytes could destroy what was said, see above
 
     async def _refuse(self, error: ProtocolError) -> None:
         """Answer bytes that are no request, and end: what follows them cannot be trusted."""

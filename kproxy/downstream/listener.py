@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import trio
 
-from kproxy.downstream.connection import Connection, ConnectionParams, Handler
+from kproxy.downstream.connection import FAREWELL, Connection, ConnectionParams, Handler
 from kproxy.transport.accept import AcceptLimits, Acceptor
 from kproxy.transport.entry import Bound
 from kproxy.transport.hub import Hub
@@ -33,6 +33,7 @@ class Listener:
     def __init__(
         self, hub: Hub, sockets: Sequence[Bound], handler: Handler, params: ListenerParams
     ) -> None:
+        self._hub = hub
         self._acceptor = Acceptor(hub, sockets, params.accept)
         self._acceptor.on_empty = self._settle
         self._handler = handler
@@ -78,8 +79,14 @@ class Listener:
         self._settle()
 
     def cut(self) -> None:
-        """End what is still open, now."""
-        self._quiet.set()
+        """End what is still open, now. Whose answer is not whole is told so: `serve` returns when
+        they have taken it, at the latest after `FAREWELL` seconds."""
+        self._draining = True
+        self._acceptor.stop()
+        for connection in tuple(self._open):
+            connection.cut()
+        self._hub.timers.call_at(trio.current_time() + FAREWELL, self._quiet.set)
+        self._settle()
 
     async def wait_over(self) -> None:
         """Until `serve` has ended after a drain or a cut."""

@@ -54,6 +54,12 @@ class Duplex(Protocol):
         """Whether the peer has already ended its side, as far as we have heard."""
         ...
 
+    @property
+    def torn(self) -> bool:
+        """Whether a send or a pump towards here has ended with bytes left over: what follows them
+        would be taken for something else."""
+        ...
+
     async def receive(self) -> bytes:
         """Some bytes; b"" at the end of the peer's stream. Raises Broken, Expired."""
         ...

@@ -54,8 +54,8 @@ class Link:
 
     __slots__ = (
         "_busy", "_ended", "_fd", "_gone", "_inflow", "_late", "_outflow", "_readable", "_reader",
-        "_sock", "_timer", "_watcher", "_when", "_writer", "hub", "peer", "protocol", "recv",
-        "send", "stall",
+        "_sock", "_timer", "_torn", "_watcher", "_when", "_writer", "hub", "peer", "protocol",
+        "recv", "send", "stall",
     )  # fmt: skip
 
     def __init__(self, hub: Hub, sock: socket.socket) -> None:
@@ -80,6 +80,7 @@ class Link:
         self._busy = 0
         self._timer = hub.timers.timer(self._expire)
         self.stall = STALL
+        self._torn = False
         hub.register(self._fd, self._edge)
 
     def __repr__(self) -> str:
@@ -115,6 +116,11 @@ class Link:
     def peer_ended(self) -> bool:
         """Whether the peer has ended its side, as far as the hub has heard."""
         return self._ended
+
+    @property
+    def torn(self) -> bool:
+        """Whether bytes are left over from a send that has ended, see `Duplex.torn`."""
+        return self._torn
 
     @property
     def greedy(self) -> bool:
@@ -248,6 +254,7 @@ class Link:
                 rest = rest[sent:]
         finally:
             self.deadline = outer
+            self._torn = bool(rest)
 
     async def _be_fair(self) -> None:
         self._busy += 1
@@ -264,9 +271,10 @@ class Link:
         """For Pump: it reads here; edges and deadline are its own (None: the owner's again)."""
         self._outflow = pump
 
-    def flow_in(self, pump: Pump | None) -> None:
-        """For Pump: it writes here, likewise."""
+    def flow_in(self, pump: Pump | None, *, torn: bool = False) -> None:
+        """For Pump: it writes here, likewise; and whether it has left something over."""
         self._inflow = pump
+        self._torn = torn
 
     def watch(self, callback: Callable[[], None] | None) -> None:
         """Call `callback` on every edge that may bring bytes or the end (None: stop)."""

@@ -72,7 +72,7 @@ class Pump:
                 await trio.lowlevel.wait_task_rescheduled(self._abort)
         finally:
             source.flow_out(None)
-            sink.flow_in(None)
+            sink.flow_in(None, torn=self._rest is not None)
         if self._error is not None:
             raise self._error
 

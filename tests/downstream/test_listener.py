@@ -208,9 +208,11 @@ class TestDrain:
             await trio.testing.wait_all_tasks_blocked()
             assert not handler.over.is_set()
             site.listener.cut()
-            await site.listener.wait_over()
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 503 ")
             assert handler.over.is_set()
             assert await stream.receive_some() == b""
+            await stream.aclose()
+            await site.listener.wait_over()
 
     async def test_a_cancelled_listener_is_over_too(self) -> None:
         hub, sockets = Hub(), open_listeners("127.0.0.1", 0)

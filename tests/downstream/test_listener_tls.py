@@ -134,6 +134,8 @@ async def test_a_stream_that_is_cut_has_no_clean_end(tmp_path: Path, authority: 
         while b"half of i" not in got:
             got += await peer.receive()
         site.listener.cut()
+        while b'"code":"shutting_down"' not in got:
+            got += await peer.receive()
         with pytest.raises(Ended):
             await peer.receive()
         peer.close()

@@ -32,6 +32,7 @@ class MemoryDuplex:
         self._gone: Callable[[], None] | None = None
         self._watcher: Callable[[], None] | None = None
         self._inbox = bytearray()
+        self._torn = False
         self._ended = False  # by the peer
         self._reset = False  # by the peer
         self._lot = trio.lowlevel.ParkingLot()
@@ -64,6 +65,10 @@ class MemoryDuplex:
     @property
     def peer_ended(self) -> bool:
         return self._ended
+
+    @property
+    def torn(self) -> bool:
+        return self._torn
 
     @property
     def unread(self) -> int:
@@ -118,16 +123,22 @@ class MemoryDuplex:
 
     async def send_all(self, data: bytes) -> None:
         await trio.lowlevel.checkpoint()
-        while data:
-            data = data[self.send_nowait(data) :]
-            while left := self.peer.unread:
-                if self.closed or self.peer.closed:
-                    raise Broken(self, "closed")
-                longest = trio.current_time() + self.stall
-                while self.peer.unread == left and not (self.closed or self.peer.closed):
-                    await self._wait(longest)
-            if self.closed:
+        try:
+            while data:
+                data = data[self.send_nowait(data) :]
+                await self._taken()
+        finally:
+            self._torn = bool(data)
+
+    async def _taken(self) -> None:
+        while left := self.peer.unread:
+            if self.closed or self.peer.closed:
                 raise Broken(self, "closed")
+            longest = trio.current_time() + self.stall
+            while self.peer.unread == left and not (self.closed or self.peer.closed):
+                await self._wait(longest)
+        if self.closed:
+            raise Broken(self, "closed")
 
     async def pump(self, sink: Duplex, stage: Stage, gap: float) -> None:
         until = self.deadline

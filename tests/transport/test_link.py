@@ -170,3 +170,16 @@ async def test_bytes_that_come_in_the_instant_of_the_deadline_win() -> None:
         b._expire()
         await trio.testing.wait_all_tasks_blocked()
         assert got == [b"in time"]
+
+
+async def test_a_send_that_ends_half_way_leaves_the_stream_torn() -> None:
+    async with linked() as (_, a, _b):
+        with trio.move_on_after(0):
+            await a.send_all(b"whole")
+        assert not a.torn
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(a.send_all, b"x" * 10_000_000)
+                await trio.testing.wait_all_tasks_blocked()
+                scope.cancel()
+        assert a.torn

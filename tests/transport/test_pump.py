@@ -89,6 +89,27 @@ async def test_cancelling_the_owner_detaches_at_once() -> None:
         await provider.send_all(b"after")
         assert await source.receive() == b"after"
         assert stage.taken == len(b"before")
+        assert not sink.torn
+
+
+async def test_cancelled_with_something_left_over_it_leaves_the_sink_torn() -> None:
+    class Swelling(Copy):
+        def __init__(self) -> None:
+            super().__init__()
+            self.took = trio.Event()
+
+        def take(self, data: bytes) -> bytes:
+            self.took.set()
+            return data * 10_000_000
+
+    async with relaying() as (provider, source, sink, _caller):
+        stage = Swelling()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(source.pump, sink, stage, 60)
+            await provider.send_all(b"x")
+            await stage.took.wait()
+            nursery.cancel_scope.cancel()
+        assert sink.torn
 
 
 async def test_what_the_stage_raises_reaches_the_owner() -> None:
