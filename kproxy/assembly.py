@@ -18,7 +18,7 @@ from kproxy.api.apart import Apart
 from kproxy.api.guardrails import Guardrails, Moderation
 from kproxy.api.idempotency import Once
 from kproxy.api.plugged import Plugins
-from kproxy.api.service import Service
+from kproxy.api.service import Pressure, Service
 from kproxy.catalog.load import Catalog, Price, load_packaged
 from kproxy.config import Config
 from kproxy.config.catalog import build_catalog
@@ -152,6 +152,9 @@ class Assembly:
             timers=parts.hub.timers,
             receipts=stores.receipts,
             once=self._once,
+            pressure=Pressure(
+                lambda: parts.lag.standing, config.timeouts.turn, config.timeouts.queue
+            ),
             guardrails=_guardrails(draft, parts),
             plugins=parts.plugins,
             memories=parts.memories,

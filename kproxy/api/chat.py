@@ -1,9 +1,9 @@
 """POST /v1/chat/completions and /v1/compare: the life of a request, top to bottom.
 
-who -> limited -> body -> parsed -> allowed -> its turn (with an Idempotency-Key, idempotency.py) ->
-guarded (by the operator's rules, where there are some) and plugged (where it asks for plugins) ->
-planned -> reserved -> carried out. Each step either gives the next one its value or raises what the
-caller is told; nothing is dispatched, counted or charged for a refused request.
+who -> room for it -> limited -> body -> parsed -> allowed -> its turn (with an Idempotency-Key,
+idempotency.py) -> guarded (by the operator's rules, where there are some) and plugged (where it asks
+for plugins) -> planned -> reserved -> carried out. Each step either gives the next one its value or
+raises what the caller is told; nothing is dispatched, counted or charged for a refused request.
 """
 
 import hashlib
@@ -35,6 +35,7 @@ from kproxy.routing.conversation import Turn, turn_of
 from kproxy.routing.estimate import estimate_prompt_tokens
 from kproxy.routing.plan import Plan
 from kproxy.routing.planner import plan
+from kproxy.routing.queues import without_queues
 from kproxy.schema.chat import ChatCall, ChatRequest
 from kproxy.schema.compare import COMPARE, CompareRequest, decode_compare, decode_either
 from kproxy.schema.jsonlimits import JsonLimits
@@ -57,6 +58,7 @@ async def compare_models(service: Service, exchange: Exchange) -> None:
 
 async def _answer(service: Service, exchange: Exchange, decode: Decode) -> None:
     caller = service.identify(exchange)
+    service.make_room(exchange)
     rate, arrived = take_turn(service, caller), service.unix_now()
     body = await exchange.read_body()
     call = decode(body, service.json_limits)
@@ -189,7 +191,12 @@ def _decider(
     judged = is_auto(model) or model == COMPARE or key.min_quality is not None
     judged = judged or bool(service.policy.routing.floors)
     appraisal = service.appraise(words.request) if judged else None
-    routes = service.routes.snapshot(trio.current_time())
+    asked = words.request
+    routes = without_queues(
+        service.routes.snapshot(trio.current_time()),
+        service.queues(),
+        (asked.model, *(asked.extension.models or ())),
+    )
 
     def decide(request: ChatRequest) -> Plan:
         catalog, policy = service.catalog, service.policy

@@ -109,7 +109,7 @@ class Job:
     @property
     def chance(self) -> float:
         """A number from 0 to 1 that no other request has."""
-        return int(self.exchange.id[:8], 16) / 2**32
+        return self.exchange.chance
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None:

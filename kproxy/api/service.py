@@ -10,6 +10,7 @@ from kproxy.admission.identity import Caller, bearer, identify
 from kproxy.admission.keys import KeyRecord
 from kproxy.admission.quota import Amount
 from kproxy.admission.ratelimit import RateParams, Verdict
+from kproxy.admission.shedding import LATE_TURN, shed
 from kproxy.admission.sidecar import local_caller
 from kproxy.admission.standing import Standing
 from kproxy.admission.tiers import Tier
@@ -35,7 +36,7 @@ from kproxy.telemetry.metrics import Metrics
 from kproxy.transport.timers import Timers
 from kproxy.upstream.endpoint import Endpoint
 
-__all__ = ["Service"]
+__all__ = ["Pressure", "Service"]
 
 
 class Ledger(Protocol):
@@ -58,6 +59,16 @@ class Ledger(Protocol):
     async def durable(self) -> None:
         """Until everything appended so far is on the disk. Raises StoreError."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pressure:
+    """When new requests are refused. `turn`: seconds that a turn of the event loop takes now, and
+    `late` how many it may. `queue`: seconds in the queue for a provider's connection, likewise."""
+
+    turn: Callable[[], float] = lambda: 0.0
+    late: float = LATE_TURN
+    queue: float = 5.0
 
 
 class Held(Protocol):
@@ -125,10 +136,24 @@ class Service:
     timers: Timers
     receipts: Receipts
     once: Once
+    pressure: Pressure = Pressure()
     guardrails: Guardrails | None = None  # None: nobody looks at what is said
     apart: Apart = field(default_factory=Apart)
     plugins: Plugins = field(default_factory=Plugins)
     memories: Memories | None = None  # opened where somebody asks
+
+    def make_room(self, exchange: Exchange) -> None:
+        """Raises Rejected 503 where there is more to do than can be done in time."""
+        pressure = self.pressure
+        refusal = shed(pressure.turn(), pressure.late, exchange.chance)
+        if refusal is not None:
+            raise refusal
+
+    def queues(self) -> Mapping[str, float]:
+        """Providers for whose connections others wait too long already, and how many seconds."""
+        now, most = trio.current_time(), self.pressure.queue
+        waits = ((slug, one.pool.wait(now)) for slug, one in self.endpoints.items())
+        return {slug: wait for slug, wait in waits if wait > most}
 
     def identify(self, exchange: Exchange) -> Caller:
         """Who is calling. Raises Rejected 401; without keys 403 for a foreign web page."""

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from kproxy.admission.keys import Secret
+from kproxy.admission.shedding import LATE_TURN
 from kproxy.catalog.quality import Qualities, Share
 from kproxy.config.plugin_model import (
     CodeExecConfig,
@@ -241,7 +242,10 @@ class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     gap: Seconds = 60.0  # silence inside an answer
     total: Seconds = 600.0  # the OpenAI client's own default: it will not wait longer
     upstream_keep_alive: Seconds = 30.0  # below the 60 s after which many load balancers close
+    # In the queue for a provider's connection; longer than making one may take, it is of no use.
+    queue: Seconds = 5.0
     # Both.
+    turn: Seconds = LATE_TURN  # of the event loop; see `admission/shedding.py`
     heartbeat: Seconds = 15.0  # contract section 3; under the 30 s of impatient middle boxes
 
 

@@ -104,6 +104,11 @@ class Exchange:
         """The name of this exchange towards the caller and in logs."""
         return "req_" + self.id
 
+    @property
+    def chance(self) -> float:
+        """A number from 0 to 1 that no other exchange has."""
+        return int(self.id[:8], 16) / 2**32
+
     def __repr__(self) -> str:
         return f"<Exchange {self.request_id} {self.state.value} {self.status}>"
 

@@ -4,6 +4,7 @@ A loop that is late has more to do than it can. It is the earliest sign of overl
 has of itself, and it costs four wake-ups a second.
 """
 
+from collections import deque
 from typing import NoReturn
 
 import trio
@@ -16,11 +17,16 @@ LATE = 0.05
 """Seconds of lag from which no work is started that need not be: a hedge at P95 would not win."""
 
 
+LOOKS = 4
+"""How many looks in a row make a standing lateness; a second, when the loop is not late."""
+
+
 class LoopLag:
     """The last wake-up's lateness. `run` must be running."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self._last = deque([0.0] * LOOKS, LOOKS)
 
     async def run(self) -> NoReturn:
         """Look again and again; ends by cancellation."""
@@ -28,6 +34,12 @@ class LoopLag:
             due = trio.current_time() + PERIOD
             await trio.sleep_until(due)
             self.seconds = trio.current_time() - due
+            self._last.append(self.seconds)
+
+    @property
+    def standing(self) -> float:
+        """The least lateness of the last looks, in seconds: one late turn is no overload."""
+        return min(self._last)
 
     def overloaded(self) -> bool:
         """Whether the loop is too late for work that can be left out."""

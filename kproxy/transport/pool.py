@@ -112,6 +112,7 @@ class Pool:
         self._dial = dial
         self._params = params
         self._gate = trio.Semaphore(params.limit)
+        self._waiting: dict[object, float] = {}  # since when, the first one first
         self._idle: deque[tuple[float, Duplex]] = deque()  # oldest first
         self._lingering: dict[Duplex, float] = {}
         self._reaper = timers.timer(self._reap)
@@ -126,6 +127,10 @@ class Pool:
     def crowded(self) -> bool:
         """Whether the gate is nearly shut: no time for attempts that are not needed."""
         return self._gate.value <= CROWDED * self._params.limit
+
+    def wait(self, now: float) -> float:
+        """How long the first in the queue at the gate has waited, in seconds; 0: there is none."""
+        return now - next(iter(self._waiting.values())) if self._waiting else 0.0
 
     async def acquire(self, deadline: float, *, fresh: bool = False) -> Lease:
         """A connection within the gate, idle or new (`fresh`: surely new).
@@ -149,8 +154,13 @@ class Pool:
         if self._gate.value:
             self._gate.acquire_nowait()
             return
-        with trio.move_on_at(deadline) as scope:
-            await self._gate.acquire()
+        place = object()
+        self._waiting[place] = trio.current_time()
+        try:
+            with trio.move_on_at(deadline) as scope:
+                await self._gate.acquire()
+        finally:
+            del self._waiting[place]
         if scope.cancelled_caught:
             raise Fault(FaultKind.POOL_TIMEOUT, "no free connection in time")
 

@@ -46,6 +46,8 @@ def test_timeouts():
         "gap": 60,
         "total": 600,
         "upstream_keep_alive": 30,
+        "queue": 5,
+        "turn": 0.25,
         "heartbeat": 15,
     }
 

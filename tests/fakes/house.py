@@ -23,7 +23,7 @@ from kproxy.api.guardrails import Guardrails
 from kproxy.api.idempotency import Once
 from kproxy.api.plugged import Plugins
 from kproxy.api.routes import Router
-from kproxy.api.service import Service
+from kproxy.api.service import Pressure, Service
 from kproxy.catalog.load import Catalog, Model, Price, Provider
 from kproxy.dialect.base import Dialect
 from kproxy.dialect.openai import OpenAI
@@ -97,6 +97,7 @@ class House:
     guardrails: Guardrails | None = None
     speaks: Mapping[str, Dialect] = field(default_factory=dict)  # by slug; else OpenAI's
 
+    pressure: Pressure = field(default_factory=Pressure)
     limits: Any = field(default_factory=NoLimits)
     plugins: Plugins = field(default_factory=Plugins)
     memories: Memories | None = None  # only a test of memory has some
@@ -142,6 +143,7 @@ class House:
             timers=self.timers,
             receipts=self.shelf,
             once=self.once,
+            pressure=self.pressure,
             guardrails=self.guardrails,
             plugins=self.plugins,
             memories=self.memories,

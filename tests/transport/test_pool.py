@@ -1,6 +1,7 @@
 """The gate, and the stack of idle connections."""
 
 import math
+from contextlib import suppress
 
 import pytest
 import trio
@@ -285,3 +286,25 @@ async def test_closing_ends_the_lingering(room: Room, autojump_clock: MockClock)
     room.pool.close()
     assert room.pool.statistics() == AT_REST
     assert room.closed() == [trio.current_time()]
+
+
+async def test_how_long_the_first_in_the_queue_has_waited(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    room = Room(nursery, PoolParams(limit=1))
+    lease = await room.lease()
+    assert room.pool.wait(trio.current_time()) == 0
+    for deadline in (2.5, 9.0):
+        nursery.start_soon(_give_up, room, deadline)
+        await trio.sleep(1)
+    assert room.pool.wait(trio.current_time()) == 2
+    await trio.sleep(1)
+    assert room.pool.wait(trio.current_time()) == 2, "the first one has left"
+    lease.close()
+    await trio.testing.wait_all_tasks_blocked()
+    assert room.pool.wait(trio.current_time()) == 0
+
+
+async def _give_up(room: Room, deadline: float) -> None:
+    with suppress(Fault):
+        (await room.lease(deadline)).close()
