@@ -4,6 +4,7 @@ Nothing passes by accident: what goes to a provider is chosen from a list of wha
 """
 
 from kproxy.wire.events import Headers
+from kproxy.wire.tracecontext import TRACEPARENT, TRACESTATE, read_trace
 
 __all__ = [
     "ALLOW_UPSTREAM",
@@ -55,10 +56,10 @@ SPELLINGS = {
 
 
 def forwardable(headers: Headers) -> Headers:
-    """The fields of a caller that go to a provider, in order.
+    """The fields of a caller that go to a provider.
 
     A field named in Connection belongs to the caller's connection and stays (RFC 9110 section
-    7.6.1), whatever its name.
+    7.6.1), whatever its name. A trace context travels where it is valid (`tracecontext.py`).
     """
     kept = [header for header in headers if header[0] in ALLOW_UPSTREAM]
     if not kept:
@@ -69,4 +70,7 @@ def forwardable(headers: Headers) -> Headers:
         if name == b"connection"
         for token in value.split(b",")
     }
-    return [header for header in kept if header[0] not in named]
+    kept = [header for header in kept if header[0] not in named]
+    others = [header for header in kept if header[0] not in (TRACEPARENT, TRACESTATE)]
+    trace = None if len(others) == len(kept) else read_trace(kept)
+    return others if trace is None else [*others, *trace.fields()]

@@ -4,6 +4,8 @@ import pytest
 
 from kproxy.wire.names import ALLOW_UPSTREAM, SPELLINGS, forwardable
 
+PARENT = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
 HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer "
     b"transfer-encoding upgrade http2-settings".split()
@@ -20,7 +22,7 @@ PRIVATE = [
 
 @pytest.mark.parametrize("name", PRIVATE)
 def test_what_is_not_allowed_stays_here(name):
-    assert forwardable([(name, b"1"), (b"traceparent", b"t")]) == [(b"traceparent", b"t")]
+    assert forwardable([(name, b"1"), (b"openai-beta", b"t")]) == [(b"openai-beta", b"t")]
 
 
 def test_where_nothing_is_allowed_nothing_travels():
@@ -28,19 +30,31 @@ def test_where_nothing_is_allowed_nothing_travels():
 
 
 def test_allowed_fields_keep_order_and_repetition():
-    fields = [(b"tracestate", b"a"), (b"x", b"1"), (b"traceparent", b"b"), (b"tracestate", b"c")]
-    assert forwardable(fields) == [fields[0], fields[2], fields[3]]
+    fields = [(b"openai-beta", b"a"), (b"x", b"1"), (b"openai-beta", b"c")]
+    assert forwardable(fields) == [fields[0], fields[2]]
+
+
+def test_a_trace_context_travels_as_it_is():
+    fields = [(b"tracestate", b"a=1"), (b"openai-beta", b"c"), (b"traceparent", PARENT)]
+    assert sorted(forwardable(fields)) == sorted(fields)
+
+
+@pytest.mark.parametrize("parent", [b"t", PARENT[:-1], PARENT.upper()])
+def test_an_invalid_one_does_not(parent):
+    fields = [(b"tracestate", b"a=1"), (b"openai-beta", b"c"), (b"traceparent", parent)]
+    assert forwardable(fields) == [(b"openai-beta", b"c")]
 
 
 def test_a_field_named_in_connection_stays_here():
     fields = [
-        (b"traceparent", b"a"),
-        (b"connection", b"close, TraceParent"),
-        (b"tracestate", b"b"),
-        (b"connection", b" openai-beta"),
+        (b"traceparent", PARENT),
+        (b"connection", b"close, OpenAI-Beta"),
+        (b"tracestate", b"b=1"),
+        (b"connection", b" tracestate"),
         (b"openai-beta", b"c"),
     ]
-    assert forwardable(fields) == [(b"tracestate", b"b")]
+    assert forwardable(fields) == [(b"traceparent", PARENT)]
+    assert forwardable([*fields, (b"connection", b"traceparent")]) == []
 
 
 def test_nothing_allowed_ends_with_the_connection():
