@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import trio
@@ -38,6 +39,7 @@ from kproxy.store.counters import Counters
 from kproxy.store.journal import Journal
 from kproxy.store.memories import Memories
 from kproxy.store.opening import StoreParams, Stores, open_stores
+from kproxy.telemetry.accesslog import AccessLog
 from kproxy.telemetry.lag import LoopLag
 from kproxy.telemetry.metrics import Metrics
 from kproxy.transport.hub import Hub
@@ -102,7 +104,18 @@ async def serve_on(
         memories = Memories(config.data_dir, memories_params(config))
         stack.callback(memories.close)
         _more_descriptors()
-        await _run(config, Standing(stores, memories, opened), seat, announce)
+        access = _open_access_log(stack, config.access_log)
+        await _run(config, Standing(stores, memories, opened, access), seat, announce)
+
+
+def _open_access_log(stack: ExitStack, named: str | None) -> AccessLog | None:
+    """Raises AccessLogError."""
+    if named is None:
+        return None
+    access = AccessLog(None if named == "-" else Path(named))
+    access.open()
+    stack.callback(access.close)
+    return access
 
 
 class Standing(NamedTuple):
@@ -111,12 +124,13 @@ class Standing(NamedTuple):
     stores: Stores
     memories: Memories
     opened: Opened
+    access: AccessLog | None
 
 
 async def _run(
     config: Config, standing: Standing, seat: Seat, announce: Callable[[Started], None]
 ) -> None:
-    hub, (stores, memories, opened) = Hub(), standing
+    hub, (stores, memories, opened, access) = Hub(), standing
     offering = open_plugins(config, hub, memories, time.time)
     async with offering as plugins, trio.open_nursery() as nursery:
         await nursery.start(hub.run)
@@ -125,7 +139,7 @@ async def _run(
         if plays(config):
             await endpoints.play(config.sim, nursery)
         nursery.start_soon(lag.run)
-        parts = Parts(stores, hub, draining, lag, time.time, plugins, memories)
+        parts = Parts(stores, hub, draining, lag, time.time, plugins, memories, access)
         assembly = Assembly(parts, endpoints, draw(config, endpoints))
         service, metrics, date = assembly.service, parts.metrics, DateField(time.time)
         params = listener_params(config, date)
@@ -143,6 +157,11 @@ async def _run(
         renewal = Renewal(opened.credentials)
         nursery.start_soon(reload.run)
         nursery.start_soon(renewal.run)
+        renew: list[Callable[[], object]] = [renewal.ask, reload.ask]
+        if access is not None:
+            nursery.start_soon(access.run)
+            renew.append(access.reopen)
+            _watch_access(metrics, access)
         _watch(metrics, listener, hub, endpoints)
         _watch_process(metrics, lag, stores.journal, stores.counters)
         _watch_configuration(metrics, assembly, reload)
@@ -151,7 +170,7 @@ async def _run(
         if stores.keys is not None:
             nursery.start_soon(stores.keys.desk.run)
         nursery.start_soon(stores.answers.run, stores.journal.append, time.time)
-        hangup = Hangup((renewal.ask, reload.ask), lambda: assembly.config.drain_timeout)
+        hangup = Hangup(renew, lambda: assembly.config.drain_timeout)
         await nursery.start(carry_out, seat.orders, listener, draining, hangup)
         await nursery.start(admin.serve)  # until the end: a draining process is still watched
         await nursery.start(listener.serve)
@@ -208,6 +227,21 @@ def _watch(metrics: Metrics, listener: Listener, hub: Hub, endpoints: Endpoints)
         "Connections to providers.",
         ("provider", "state"),
         partial(_connections, endpoints),
+    )
+
+
+def _watch_access(metrics: Metrics, access: AccessLog) -> None:
+    metrics.watch(
+        "kproxy_access_log_written",
+        "Lines of the access log.",
+        lambda: access.written,
+        "total",
+    )
+    metrics.watch(
+        "kproxy_access_log_dropped",
+        "Lines that found no room, or could not be written.",
+        lambda: access.dropped,
+        "total",
     )
 
 

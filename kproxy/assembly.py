@@ -38,6 +38,7 @@ from kproxy.routing.conversation import Conversations
 from kproxy.routing.live import Routes
 from kproxy.store.memories import Memories
 from kproxy.store.opening import Stores
+from kproxy.telemetry.accesslog import AccessLog
 from kproxy.telemetry.faultlog import FaultLog
 from kproxy.telemetry.lag import LoopLag
 from kproxy.telemetry.metrics import Metrics
@@ -64,6 +65,7 @@ class Parts:
     unix_now: Callable[[], float]
     plugins: Plugins = field(default_factory=Plugins)
     memories: Memories | None = None
+    access: AccessLog | None = None
     metrics: Metrics = field(default_factory=lambda: Metrics(()))
     faults: FaultLog = field(default_factory=FaultLog)
     conversations: Conversations = field(default_factory=Conversations)
@@ -155,6 +157,7 @@ class Assembly:
             pressure=Pressure(
                 lambda: parts.lag.standing, config.timeouts.turn, config.timeouts.queue
             ),
+            access=parts.access,
             guardrails=_guardrails(draft, parts),
             plugins=parts.plugins,
             memories=parts.memories,

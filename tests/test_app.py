@@ -1,5 +1,6 @@
 """The composition root: a configuration in, the right parts out, and an orderly end."""
 
+import json
 import signal
 import socket
 from pathlib import Path
@@ -17,6 +18,7 @@ from kproxy.config.providers import SEED_PROVIDERS
 from kproxy.opening import CannotStart
 from kproxy.store.keystore import open_keystore
 from kproxy.store.segment import segment_names
+from kproxy.telemetry.accesslog import AccessLogError
 
 ACME = '[providers.acme]\nbase_url = "http://127.0.0.1:9/v1"\n'
 
@@ -128,6 +130,28 @@ async def test_an_address_in_use(tmp_path: Path) -> None:
         overrides = Overrides((f"127.0.0.1:{taken.getsockname()[1]}",), None, tmp_path)
         with pytest.raises(CannotStart, match=r"cannot listen on 127\.0\.0\.1:"):
             await serve(load(overrides, {}), Watched().announce)
+
+
+@pytest.mark.loopback
+async def test_an_access_log(nursery: trio.Nursery, tmp_path: Path) -> None:
+    watched = Watched()
+    nursery.start_soon(watched.run, configured(tmp_path, '[log]\naccess = "access.jsonl"\n'))
+    stream = await watched.connect()
+    assert await ask(stream, "/livez")
+    assert b"kproxy_access_log_dropped 0.0" in await ask(stream, "/metrics")
+    await stream.aclose()
+    signal.raise_signal(signal.SIGTERM)
+    await watched.over.wait()
+    lines = [json.loads(one) for one in (tmp_path / "access.jsonl").read_bytes().splitlines()]
+    assert [one["route"] for one in lines] == ["/livez", "/metrics"]
+    assert all(one["client"].startswith("127.0.0.1:") for one in lines)
+
+
+@pytest.mark.loopback
+async def test_an_access_log_that_cannot_be(tmp_path: Path) -> None:
+    config = configured(tmp_path, '[log]\naccess = "no/access.jsonl"\n')
+    with pytest.raises(AccessLogError, match="No such file"):
+        await serve(config, Watched().announce)
 
 
 # --- keys, and none

@@ -1,9 +1,10 @@
 """POST /v1/chat/completions and /v1/compare: the life of a request, top to bottom.
 
 who -> room for it -> limited -> body -> parsed -> allowed -> its turn (with an Idempotency-Key,
-idempotency.py) -> guarded (by the operator's rules, where there are some) and plugged (where it asks
-for plugins) -> planned -> reserved -> carried out. Each step either gives the next one its value or
-raises what the caller is told; nothing is dispatched, counted or charged for a refused request.
+idempotency.py) -> guarded (by the operator's rules, where there are some) and plugged (where it
+asks for plugins) -> planned -> reserved -> carried out. Each step either gives the next one its
+value or raises what the caller is told; nothing is dispatched, counted or charged for a refused
+request.
 """
 
 import hashlib

@@ -228,8 +228,9 @@ class Job:
             return
         self._concluded = True
         charged = self._charged(status)
+        receipt = self.exchange.receipt = self._kept or self._receipt(status, charged)
         try:
-            self.service.journal.append(self._kept or self._receipt(status, charged))
+            self.service.journal.append(receipt)
         finally:
             if charged == NOTHING:
                 self._admitted.held.release()

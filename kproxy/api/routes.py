@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 import trio
 
+from kproxy.api.access import access_line
 from kproxy.api.chat import compare_models, complete_chat
 from kproxy.api.keys import change_key, create_key, delete_key, list_keys
 from kproxy.api.memories import forget_memories, forget_memory, list_memories
@@ -104,11 +105,14 @@ class Router:
         await route.handler(self._service, exchange)
 
     def ended(self, exchange: Exchange) -> None:
-        """Count it."""
+        """Count it, and write it down."""
         over = exchange.state in (ExchangeState.DONE, ExchangeState.ABORTED)
         status = exchange.status if over else 0
         seconds = trio.current_time() - exchange.arrived
-        self._service.metrics.request(exchange.route, status, seconds)
+        service = self._service
+        service.metrics.request(exchange.route, status, seconds)
+        if service.access is not None:
+            service.access.note(access_line(exchange, service.unix_now()))
 
 
 def _not_allowed(methods: Mapping[bytes, Route]) -> Rejected:

@@ -31,6 +31,7 @@ from kproxy.schema.receipt import Receipt
 from kproxy.store.desk import KeyDesk
 from kproxy.store.memories import Memories
 from kproxy.store.receipts import Receipts
+from kproxy.telemetry.accesslog import AccessLog
 from kproxy.telemetry.faultlog import FaultLog
 from kproxy.telemetry.metrics import Metrics
 from kproxy.transport.timers import Timers
@@ -137,6 +138,7 @@ class Service:
     receipts: Receipts
     once: Once
     pressure: Pressure = Pressure()
+    access: AccessLog | None = None  # None: there is no access log
     guardrails: Guardrails | None = None  # None: nobody looks at what is said
     apart: Apart = field(default_factory=Apart)
     plugins: Plugins = field(default_factory=Plugins)
@@ -157,6 +159,11 @@ class Service:
 
     def identify(self, exchange: Exchange) -> Caller:
         """Who is calling. Raises Rejected 401; without keys 403 for a foreign web page."""
+        caller = self._caller(exchange)
+        exchange.account_id, exchange.key_id = caller.account.id, caller.key_id
+        return caller
+
+    def _caller(self, exchange: Exchange) -> Caller:
         if self.lookup is None:
             return local_caller(exchange.head.headers)
         now = self.unix_now()

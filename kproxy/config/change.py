@@ -20,6 +20,7 @@ FIXED = MappingProxyType(
         "strict_ledger": "ledger",
         "workers": "workers",
         "plugins": "[plugins]",
+        "access_log": "[log] access",
         "sim": "[sim]",
     }
 )

@@ -90,6 +90,7 @@ class Config:
     drain_timeout: float  # seconds
     strict_ledger: bool  # a receipt is on the disk before its answer ends
     reference_model: str
+    access_log: str | None  # "-": standard error; else the whole path of a file; None: none
     sim: SimParams
     source: Path | None  # the file it was read from
 
@@ -127,6 +128,7 @@ def load(overrides: Overrides, environ: Mapping[str, str]) -> Config:
             drain_timeout=file.drain_timeout,
             strict_ledger=file.ledger == "strict",
             reference_model=file.reference_model,
+            access_log=_access_log(environ, document, file.log.access),
             sim=_sim(file.sim),
             source=document.file,
         )
@@ -283,6 +285,14 @@ def _data_dir(
     if not state.startswith("/"):  # the specification: a relative one is to be ignored
         state = _home("~/.local/state", environ)
     return Path(state) / "kproxy"
+
+
+def _access_log(environ: Mapping[str, str], document: Document, named: str | None) -> str | None:
+    if named is None or named == "-":
+        return named
+    if not named.strip() or "\0" in named:
+        raise PlacedError(("log", "access"), "not the name of a file")
+    return str(_beside(document, environ, named))
 
 
 def _catalog(environ: Mapping[str, str], document: Document, named: str | None) -> Catalog:

@@ -34,6 +34,7 @@ __all__ = [
     "GuardrailsConfig",
     "Limits",
     "ListenerConfig",
+    "LogConfig",
     "ModelConfig",
     "ModerationConfig",
     "PluginsConfig",
@@ -327,6 +328,12 @@ class SimConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     faults: tuple[str, ...] = _SIM.faults
 
 
+class LogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[log]`."""
+
+    access: str | None = None  # "-": standard error; else a file, relative to this one; None: none
+
+
 class FileConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole file, but for providers, models, tiers and listeners, converted one by one."""
 
@@ -354,3 +361,4 @@ class FileConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     guardrails: GuardrailsConfig = GuardrailsConfig()
     plugins: PluginsConfig = PluginsConfig()
     sim: SimConfig = SimConfig()
+    log: LogConfig = LogConfig()

@@ -208,6 +208,7 @@ class Connection:
 
     async def _fail(self, exchange: Exchange, error: Exception) -> None:
         answer = to_answer(error)
+        exchange.refused = answer.code
         if answer.status == INTERNAL:
             log.error("request %s failed", exchange.request_id, exc_info=error)
         await trio.lowlevel.checkpoint_if_cancelled()  # its body was cut because the caller left

@@ -15,6 +15,7 @@ import trio
 from kproxy.downstream.date import DateSource, no_date
 from kproxy.downstream.respond import Answer
 from kproxy.errors import Rejected
+from kproxy.schema.receipt import Receipt
 from kproxy.transport.duplex import Duplex, Expired
 from kproxy.wire.events import Data, EndOfMessage, Headers, ProtocolError, RequestHead
 from kproxy.wire.frame import CONTINUE, LAST_CHUNK, chunk, response_head
@@ -65,12 +66,18 @@ class Exchange:
         "_due",
         "_limits",
         "_reader",
+        "_sent",
         "_unread",
+        "account_id",
         "arrived",
         "head",
         "id",
         "keep_alive",
+        "key_id",
         "link",
+        "receipt",
+        "received",
+        "refused",
         "route",
         "state",
         "status",
@@ -91,6 +98,11 @@ class Exchange:
         self.state = ExchangeState.WAITING
         self.status = 0
         self.route = "none"  # the handler's name for it, a bounded set
+        self.account_id = self.key_id = ""  # whose request it is, once that is known
+        self.refused = ""  # the code that the caller was told instead of an answer
+        self.receipt: Receipt | None = None
+        self.received = 0  # bytes of the request's body
+        self._sent = link.sent  # before this response
         self.keep_alive = head.keep_alive  # may turn False until the response's head is made
         self._reader = reader
         self._limits = limits
@@ -103,6 +115,11 @@ class Exchange:
     def request_id(self) -> str:
         """The name of this exchange towards the caller and in logs."""
         return "req_" + self.id
+
+    @property
+    def sent(self) -> int:
+        """Bytes of the response that the kernel has taken, the head included."""
+        return self.link.sent - self._sent
 
     @property
     def chance(self) -> float:
@@ -145,6 +162,7 @@ class Exchange:
                     body += event.data
                 elif event is EndOfMessage.END:
                     self._unread = False
+                    self.received = len(body)
                     return bytes(body)
                 else:
                     self.link.deadline = min(whole, trio.current_time() + limits.gap)

@@ -47,12 +47,13 @@ PROTOCOL_CODES = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole response; `close` says that the connection ends with it."""
+    """A whole response; `close` says that the connection ends with it. `code`: of an error."""
 
     status: int
     headers: Headers
     body: bytes
     close: bool = False
+    code: str = ""
 
 
 def to_answer(error: Exception) -> Answer:
@@ -79,7 +80,7 @@ def to_answer(error: Exception) -> Answer:
 def _rejected(error: Rejected) -> Answer:
     family = error.type or TYPES.get(error.status, "invalid_request_error")
     body = error_body(error.message, family, error.param, error.code)
-    return Answer(error.status, [JSON_TYPE, *error.headers], body, error.close)
+    return Answer(error.status, [JSON_TYPE, *error.headers], body, error.close, error.code)
 
 
 def _exhausted(error: Exhausted) -> Answer:
@@ -102,7 +103,7 @@ def _answer(
     status: int, message: str, param: str | None, code: str, *, close: bool = False
 ) -> Answer:
     family = TYPES.get(status, "invalid_request_error")
-    return Answer(status, [JSON_TYPE], error_body(message, family, param, code), close)
+    return Answer(status, [JSON_TYPE], error_body(message, family, param, code), close, code)
 
 
 def error_event(error: Exception) -> bytes:

@@ -7,6 +7,8 @@ engine carries bytes faster (house plan 4.2b) is a change behind this interface.
 from collections.abc import Callable
 from typing import Protocol
 
+from kproxy.wire.proxy import Peer
+
 __all__ = ["Broken", "Duplex", "Expired", "Stage"]
 
 
@@ -48,6 +50,16 @@ class Duplex(Protocol):
 
     on_gone: Callable[[], None] | None
     """Called once when the peer ends its side or the connection breaks, unread bytes or not."""
+
+    @property
+    def peer(self) -> Peer:
+        """Whose connection it is."""
+        ...
+
+    @property
+    def sent(self) -> int:
+        """Bytes that were handed over so far."""
+        ...
 
     @property
     def peer_ended(self) -> bool:

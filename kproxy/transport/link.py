@@ -55,7 +55,7 @@ class Link:
     __slots__ = (
         "_busy", "_ended", "_fd", "_gone", "_inflow", "_late", "_outflow", "_readable", "_reader",
         "_sock", "_timer", "_torn", "_watcher", "_when", "_writer", "hub", "peer", "protocol",
-        "recv", "send", "stall",
+        "recv", "send", "sent", "stall",
     )  # fmt: skip
 
     def __init__(self, hub: Hub, sock: socket.socket) -> None:
@@ -81,6 +81,7 @@ class Link:
         self._timer = hub.timers.timer(self._expire)
         self.stall = STALL
         self._torn = False
+        self.sent = 0  # bytes that the kernel took
         hub.register(self._fd, self._edge)
 
     def __repr__(self) -> str:
@@ -222,11 +223,13 @@ class Link:
     def send_nowait(self, data: bytes | memoryview) -> int:
         """How many bytes the kernel took; 0 where it would wait. Raises Broken."""
         try:
-            return self.send(data)
+            sent = self.send(data)
         except BlockingIOError:
             return 0
         except OSError as error:
             raise Broken(self, str(error)) from None
+        self.sent += sent
+        return sent
 
     async def receive(self) -> bytes:
         """Some bytes; b"" at the end of the peer's stream. Raises Broken, Expired."""

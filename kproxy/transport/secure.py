@@ -128,6 +128,7 @@ class SecureLink(Link):
             raise Broken(self, str(error)) from None
         if size:
             self._under_way = bytes(whole[sent : sent + RECORD])
+        self.sent += sent
         return sent
 
     def _edge(self, mask: int) -> None:

@@ -332,3 +332,15 @@ def test_workers(written):
     for wrong, reason in (("0", ">= 1"), ("33", "<= 32")):
         problem = refused(written(f"workers = {wrong}\n"))
         assert (problem.path, problem.reason) == ("workers", f"expected `int` {reason}")
+
+
+def test_where_the_access_log_goes(written, tmp_path):
+    def sink(text):
+        return load(Overrides(config=written(text)), HOME).access_log
+
+    assert sink("") is None
+    assert sink('[log]\naccess = "-"\n') == "-"
+    assert sink('[log]\naccess = "a/log"\n') == str(tmp_path / "a" / "log")
+    assert sink('[log]\naccess = "~/log"\n') == "/srv/op/log"
+    with pytest.raises(ConfigError, match=r":2: log.access: not the name of a file"):
+        sink('[log]\naccess = " "\n')

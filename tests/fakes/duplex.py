@@ -16,17 +16,18 @@ from collections.abc import Callable
 import trio
 
 from kproxy.transport.duplex import Broken, Duplex, Expired, Stage
+from kproxy.wire.proxy import Peer
 
 
 class MemoryDuplex:
-    """One end. `sent` counts the bytes that the peer has taken; `read_size` is its largest read."""
+    """One end. `sent` counts the bytes that the other took; `read_size` is its largest read."""
 
     def __init__(self) -> None:
         self.stall = 60.0
         self.read_size = 65_536
         self.closed = False
-        self.sent = 0
-        self.peer: MemoryDuplex
+        self._sent = 0
+        self.other: MemoryDuplex
         self._deadline = math.inf
         self._waits: dict[trio.CancelScope, float] = {}  # and how long each may last at most
         self._gone: Callable[[], None] | None = None
@@ -67,6 +68,14 @@ class MemoryDuplex:
         return self._ended
 
     @property
+    def peer(self) -> Peer:
+        return Peer("192.0.2.1", 4_000)
+
+    @property
+    def sent(self) -> int:
+        return self._sent
+
+    @property
     def torn(self) -> bool:
         return self._torn
 
@@ -101,8 +110,8 @@ class MemoryDuplex:
         if self._inbox:
             data = bytes(self._inbox[: self.read_size])
             del self._inbox[: len(data)]
-            self.peer.sent += len(data)
-            self.peer._lot.unpark_all()
+            self.other._sent += len(data)
+            self.other._lot.unpark_all()
             return data
         return b"" if self._ended else None
 
@@ -113,12 +122,12 @@ class MemoryDuplex:
         return data
 
     def send_nowait(self, data: bytes) -> int:
-        if self.closed or self.peer.closed or self.peer._ended:
+        if self.closed or self.other.closed or self.other._ended:
             raise Broken(self, "closed")
-        if self.peer._inbox:
+        if self.other._inbox:
             return 0
-        self.peer._inbox += data
-        self.peer._news()
+        self.other._inbox += data
+        self.other._news()
         return len(data)
 
     async def send_all(self, data: bytes) -> None:
@@ -131,11 +140,11 @@ class MemoryDuplex:
             self._torn = bool(data)
 
     async def _taken(self) -> None:
-        while left := self.peer.unread:
-            if self.closed or self.peer.closed:
+        while left := self.other.unread:
+            if self.closed or self.other.closed:
                 raise Broken(self, "closed")
             longest = trio.current_time() + self.stall
-            while self.peer.unread == left and not (self.closed or self.peer.closed):
+            while self.other.unread == left and not (self.closed or self.other.closed):
                 await self._wait(longest)
         if self.closed:
             raise Broken(self, "closed")
@@ -150,11 +159,11 @@ class MemoryDuplex:
                 await sink.send_all(out)
 
     def end(self, *, cut: bool = False) -> bool:
-        if self.peer._ended:
+        if self.other._ended:
             return True
-        self.peer._ended = True
-        self.peer._news()
-        callback, self.peer._gone = self.peer._gone, None
+        self.other._ended = True
+        self.other._news()
+        callback, self.other._gone = self.other._gone, None
         if callback is not None:
             callback()
         return True
@@ -172,15 +181,15 @@ class MemoryDuplex:
         self.closed = True
         self._gone = self._watcher = None
         if reset:
-            self.peer._reset = True
-            self.peer._inbox.clear()
+            self.other._reset = True
+            self.other._inbox.clear()
         self._lot.unpark_all()
-        self.peer._lot.unpark_all()
+        self.other._lot.unpark_all()
         self.end()
 
 
 def duplex_pair() -> tuple[MemoryDuplex, MemoryDuplex]:
     """Two connected ends."""
     left, right = MemoryDuplex(), MemoryDuplex()
-    left.peer, right.peer = right, left
+    left.other, right.other = right, left
     return left, right

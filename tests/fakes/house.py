@@ -39,6 +39,7 @@ from kproxy.store.desk import KeyDesk
 from kproxy.store.keystore import KeyStore
 from kproxy.store.memories import Memories
 from kproxy.store.receipts import Receipts
+from kproxy.telemetry.accesslog import AccessLog
 from kproxy.telemetry.faultlog import FaultLog
 from kproxy.telemetry.metrics import Metrics
 from kproxy.transport.duplex import Broken
@@ -98,6 +99,7 @@ class House:
     speaks: Mapping[str, Dialect] = field(default_factory=dict)  # by slug; else OpenAI's
 
     pressure: Pressure = field(default_factory=Pressure)
+    access: AccessLog | None = None
     limits: Any = field(default_factory=NoLimits)
     plugins: Plugins = field(default_factory=Plugins)
     memories: Memories | None = None  # only a test of memory has some
@@ -144,6 +146,7 @@ class House:
             receipts=self.shelf,
             once=self.once,
             pressure=self.pressure,
+            access=self.access,
             guardrails=self.guardrails,
             plugins=self.plugins,
             memories=self.memories,

@@ -40,6 +40,20 @@ def test_both_have_every_member(kind: type) -> None:
         assert isinstance(getattr(kind, name), property), name
 
 
+async def test_what_was_handed_over_is_counted(pair: Callable[[], Pair]) -> None:
+    a, b = pair()
+    begun = a.sent
+    async with trio.open_nursery() as nursery:
+        for size in (3, 2_000_000):
+            nursery.start_soon(a.send_all, b"x" * size)
+            left = size
+            while left:
+                left -= len(await b.receive())
+            await trio.testing.wait_all_tasks_blocked()
+    assert a.sent - begun == 2_000_003
+    assert not a.torn
+
+
 async def test_bytes_arrive_whole_and_in_order(pair: Callable[[], Pair]) -> None:
     a, b = pair()
     sent = bytes(range(256)) * 4_000

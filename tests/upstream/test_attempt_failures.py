@@ -250,7 +250,7 @@ async def test_a_connection_that_did_not_take_the_request_is_not_kept(
     autojump_clock: MockClock,
 ) -> None:
     ours, theirs = Unsendable(), MemoryDuplex()
-    ours.peer, theirs.peer = theirs, ours
+    ours.other, theirs.other = theirs, ours
     theirs.send_nowait(ok(b"early"))
 
     async def dial(_: Origin, __: float) -> MemoryDuplex:
