@@ -285,6 +285,11 @@ def _watch_process(metrics: Metrics, lag: LoopLag, journal: Journal, counters: C
         lambda: journal.statistics().unmoved,
     )
     metrics.watch(
+        "kproxy_ledger_held",
+        "Receipts in memory alone, until there is room for them.",
+        lambda: journal.statistics().held,
+    )
+    metrics.watch(
         "kproxy_ledger_healthy",
         "Whether receipts find room.",
         lambda: journal.statistics().healthy,

@@ -71,6 +71,7 @@ class Parts:
     conversations: Conversations = field(default_factory=Conversations)
     apart: Apart = field(default_factory=Apart)
     readers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(READERS))
+    renderers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(1))
     lookers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(LOOKERS))
 
 
@@ -162,6 +163,7 @@ class Assembly:
             plugins=parts.plugins,
             memories=parts.memories,
             apart=parts.apart,
+            renderers=parts.renderers,
         )
 
 

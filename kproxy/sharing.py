@@ -96,6 +96,7 @@ class Sharing:
         room = self._place.room(Topic.ROUTES)
         self._check(self._place.show(Topic.ROUTES, encode_news(news, room)), "what it knows")
         self._routes.hear([one.moved(-ahead) for one in self._heard(now + ahead)], now)
+        self._metrics.note_routes(self._routes.snapshot(now))
 
     def _heard(self, steady: float) -> list[News]:
         shown = self._place.others(Topic.ROUTES)

@@ -100,6 +100,7 @@ class Job:
         self._planned = trio.current_time()
         self.created = int(admitted.passed.arrived)  # for answers that do not say it
         self._passed = forwardable(exchange.head.headers)
+        service.metrics.planned(self._planned - exchange.arrived)
         service.hedges.deposit(self._planned)
         service.repeats.deposit(self._planned)
 
@@ -228,6 +229,8 @@ class Job:
             return
         self._concluded = True
         charged = self._charged(status)
+        if self.plan.strategy != "compare" and self.plugged is None:  # its rounds are no repeats
+            self.service.metrics.further(self.outcomes)
         receipt = self.exchange.receipt = self._kept or self._receipt(status, charged)
         try:
             self.service.journal.append(receipt)

@@ -31,5 +31,7 @@ async def show_ready(service: Service, exchange: Exchange) -> None:
 
 async def show_metrics(service: Service, exchange: Exchange) -> None:
     """GET /metrics: Prometheus' text, rendered off the loop."""
-    body = await trio.to_thread.run_sync(service.metrics.render)
+    metrics = service.metrics
+    metrics.note_routes(service.routes.snapshot(trio.current_time()))
+    body = await trio.to_thread.run_sync(metrics.render, limiter=service.renderers)
     await exchange.respond(Answer(200, [(b"content-type", METRICS_TYPE)], body))

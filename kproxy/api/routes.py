@@ -102,7 +102,12 @@ class Router:
         route = methods.get(b"GET" if method == b"HEAD" else method)
         if route is None:
             raise _not_allowed(methods)
-        await route.handler(self._service, exchange)
+        service = self._service
+        service.metrics.in_flight += 1
+        try:
+            await route.handler(service, exchange)
+        finally:
+            service.metrics.in_flight -= 1
 
     def ended(self, exchange: Exchange) -> None:
         """Count it, and write it down."""
@@ -111,6 +116,8 @@ class Router:
         seconds = trio.current_time() - exchange.arrived
         service = self._service
         service.metrics.request(exchange.route, status, seconds)
+        if exchange.refused:
+            service.metrics.refused(exchange.refused)
         if service.access is not None:
             service.access.note(access_line(exchange, service.unix_now()))
 

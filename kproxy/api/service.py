@@ -143,6 +143,8 @@ class Service:
     apart: Apart = field(default_factory=Apart)
     plugins: Plugins = field(default_factory=Plugins)
     memories: Memories | None = None  # opened where somebody asks
+    # One rendering at a time, so that whoever may ask for metrics holds up one thread at most.
+    renderers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(1))
 
     def make_room(self, exchange: Exchange) -> None:
         """Raises Rejected 503 where there is more to do than can be done in time."""

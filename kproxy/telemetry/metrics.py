@@ -10,7 +10,7 @@ Of several worker processes whoever is asked answers for all: see `Metrics.share
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Protocol
 
@@ -24,7 +24,8 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from kproxy.errors import FaultKind
-from kproxy.outcome import Ending, Usage
+from kproxy.outcome import AttemptOutcome, Ending, Usage
+from kproxy.routing.live import Live
 from kproxy.telemetry.pooled import (
     Family,
     Merge,
@@ -43,28 +44,45 @@ METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 """Buckets from a local model's first token to the total deadline of a long answer."""
 
+SHORT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
+"""Buckets of what kproxy itself adds, of which a good part is the caller's body on its way."""
+
 OTHER = "other"
+
+REFUSALS = frozenset({
+    "PLUGIN_REQUIRES_PAID", "all_models_unavailable", "content_blocked", "content_filter",
+    "content_not_moderated", "context_length_exceeded", "cost_guardrail_exceeded",
+    "deadline_exceeded", "host_not_allowed", "idempotency_key_reused", "idempotency_unavailable",
+    "insufficient_quota", "internal_error", "invalid_api_key", "invalid_request_error",
+    "key_not_found", "keys_disabled", "ledger_unavailable", "method_not_allowed",
+    "model_not_found", "moderation_unavailable", "no_models_available", "not_found",
+    "origin_not_allowed", "overloaded", "plugin_not_available", "provider_keys_unavailable",
+    "rate_limit_exceeded", "receipt_not_found", "request_in_progress", "request_timeout",
+    "request_too_large", "store_busy", "too_many_keys", "unsupported_parameter", "upstream_error",
+})  # fmt: skip
+"""Codes of errors that become label values; a provider's own are `other`."""
 
 Labels = tuple[str, ...]
 
 
 class Distribution:
-    """Observations in seconds, in buckets that end at `SECONDS`; the last is open."""
+    """Observations in seconds, in buckets that end at `ends`; the last is open."""
 
-    __slots__ = ("counts", "total")
+    __slots__ = ("counts", "ends", "total")
 
-    def __init__(self) -> None:
-        self.counts = [0] * (len(SECONDS) + 1)
+    def __init__(self, ends: Sequence[float] = SECONDS) -> None:
+        self.ends = ends
+        self.counts = [0] * (len(ends) + 1)
         self.total = 0.0
 
     def add(self, seconds: float) -> None:
         """Count one observation."""
-        self.counts[bisect_left(SECONDS, seconds)] += 1
+        self.counts[bisect_left(self.ends, seconds)] += 1
         self.total += seconds
 
     def buckets(self) -> list[tuple[str, float]]:
         """Upper ends and cumulative counts, as the exposition wants them."""
-        ends = [*map(str, map(float, SECONDS)), "+Inf"]
+        ends = [*map(str, map(float, self.ends)), "+Inf"]
         return list(zip(ends, map(float, accumulate(self.counts)), strict=True))
 
 
@@ -91,21 +109,18 @@ class _Gauges(Collector):
     def __init__(
         self, name: str, text: str, labels: Labels, values: Callable[[], Mapping[Labels, float]]
     ) -> None:
-        self._named = (name, text, labels)
+        self._named = (name.removeprefix("kproxy_"), text, labels)
         self._values = values
 
     def describe(self) -> Iterator[Metric]:
         """For the registry, which else collects once to learn the names."""
         name, text, labels = self._named
-        yield GaugeMetricFamily(name, text, labels=labels)
+        yield _gauge(name, text, labels, {})
 
     def collect(self) -> Iterator[Metric]:
         """For the registry."""
         name, text, labels = self._named
-        family = GaugeMetricFamily(name, text, labels=labels)
-        for key, value in self._values().items():
-            family.add_metric(key, value)
-        yield family
+        yield _gauge(name, text, labels, self._values())
 
 
 class Metrics(Collector):
@@ -124,7 +139,12 @@ class Metrics(Collector):
         self._cost: Counter[Labels] = Counter()  # nano-dollars
         self._duration: dict[Labels, Distribution] = {}
         self._first_token: dict[Labels, Distribution] = {}
-        self._rules: dict[str, Merge] = {}
+        self._overhead = Distribution(SHORT)
+        self._refused: Counter[Labels] = Counter()
+        self._further: Counter[Labels] = Counter()
+        self.in_flight = 0  # requests that a handler has not left
+        self.resting: Mapping[Labels, float] = {}  # seconds by route, see `note_routes`
+        self._rules: dict[str, Merge] = {"kproxy_route_resting_seconds": "max"}
         self._colleagues: Colleagues | None = None
         self._before: list[Family] = []  # what a predecessor has counted
 
@@ -152,6 +172,27 @@ class Metrics(Collector):
         """One request has been answered, whatever the answer; status 0: the caller had left."""
         self._requests[route, str(status) if status else "cancelled"] += 1
         _observe(self._duration, (route,), seconds)
+
+    def refused(self, code: str) -> None:
+        """A caller was told this code instead of an answer."""
+        self._refused[code if code in REFUSALS else OTHER,] += 1
+
+    def note_routes(self, known: Mapping[str, Live]) -> None:
+        """How routes are now, by `provider/id`; a thread that renders must not ask for it."""
+        named = ((key.partition("/"), live.resting) for key, live in known.items())
+        self.resting = {(slug, name): resting for (slug, _, name), resting in named}
+
+    def planned(self, seconds: float) -> None:
+        """A request has its plan: so long after its head had come."""
+        self._overhead.add(seconds)
+
+    def further(self, outcomes: Iterable[AttemptOutcome]) -> None:
+        """A request is over: count its attempts after the first by why they were made."""
+        before: list[AttemptOutcome] = []
+        for one in sorted(outcomes, key=_started):
+            if before:
+                self._further[_why(before, one),] += 1
+            before.append(one)
 
     def first_token(self, provider: str, model: str, seconds: float) -> None:
         """The first token of an answer has come."""
@@ -218,6 +259,22 @@ class Metrics(Collector):
         yield _counter("tokens", "Tokens used.", (*model, "type"), self._tokens)
         cost = {labels: nanos / 1e9 for labels, nanos in self._cost.copy().items()}
         yield _counter("cost_usd", "Cost in USD.", model, cost)
+        yield _counter(
+            "refused", "Requests that got an error instead of an answer.", ("code",), self._refused
+        )
+        yield _counter(
+            "further_attempts",
+            "Attempts after the first: the same route again, another one, or one beside another.",
+            ("why",),
+            self._further,
+        )
+        yield _gauge("requests_in_flight", "Requests being answered.", (), {(): self.in_flight})
+        yield _gauge(
+            "route_resting_seconds",
+            "For how long a route is left alone for its failures; 0: it is not.",
+            model,
+            {labels: rest for labels, rest in self.resting.items() if labels in self._known},
+        )
         yield _histogram(
             "request_duration_seconds",
             "From the request's head to the end of its response.",
@@ -229,6 +286,12 @@ class Metrics(Collector):
             "From the request's head to the first token.",
             model,
             self._first_token,
+        )
+        yield _histogram(
+            "overhead_seconds",
+            "From the request's head to its plan: reading the body, checking, deciding.",
+            (),
+            {(): self._overhead},
         )
 
     def labels(self, provider: str, model: str) -> tuple[str, str]:
@@ -252,6 +315,25 @@ def _observe(family: dict[Labels, Distribution], labels: Labels, seconds: float)
     if found is None:
         found = family[labels] = Distribution()
     found.add(seconds)
+
+
+def _started(one: AttemptOutcome) -> float:
+    return one.started
+
+
+def _why(before: list[AttemptOutcome], one: AttemptOutcome) -> str:
+    if any(other.ended > one.started for other in before):
+        return "beside"
+    last = before[-1]
+    again = (last.provider, last.model) == (one.provider, one.model)
+    return "again" if again else "elsewhere"
+
+
+def _gauge(name: str, text: str, labels: Labels, values: Mapping[Labels, float]) -> Metric:
+    family = GaugeMetricFamily(f"kproxy_{name}", text, labels=labels)
+    for key, value in values.items():
+        family.add_metric(key, value)
+    return family
 
 
 def _counter(

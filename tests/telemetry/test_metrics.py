@@ -3,7 +3,7 @@
 import pytest
 
 from kproxy.errors import FaultKind
-from kproxy.outcome import Ending, Usage
+from kproxy.outcome import AttemptOutcome, Ending, Usage
 from kproxy.telemetry.metrics import Metrics
 
 KNOWN = {"provider": "acme", "model": "m"}
@@ -56,6 +56,55 @@ def test_names_that_callers_invent_share_a_label(metrics: Metrics) -> None:
         metrics.attempt("acme", f"invented-{number}", Ending.COMPLETE)
     other = {"provider": "acme", "model": "other", "ending": "complete"}
     assert value(metrics, "kproxy_attempts_total", **other) == 1_000
+    assert b"invented" not in metrics.render()
+
+
+def test_codes_that_a_provider_invents_share_a_label(metrics: Metrics) -> None:
+    for code in ("overloaded", "overloaded", "a-provider-said", "and-another-one"):
+        metrics.refused(code)
+    assert value(metrics, "kproxy_refused_total", code="overloaded") == 2
+    assert value(metrics, "kproxy_refused_total", code="other") == 2
+
+
+def attempt(model: str, started: float, ended: float) -> AttemptOutcome:
+    return AttemptOutcome(model, "acme", started, None, ended, Ending.FAULT)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "why"),
+    [
+        ([], {}),
+        ([attempt("m", 0, 1)], {}),
+        (
+            [attempt("m", 0, 1), attempt("m", 1, 2), attempt("n", 2, 3)],
+            {"again": 1, "elsewhere": 1},
+        ),
+        # In the order of their ends; the hedge began while the first was under way.
+        ([attempt("n", 0.5, 1), attempt("m", 0, 2)], {"beside": 1}),
+        (
+            [attempt("m", 0, 2), attempt("m", 0.5, 1), attempt("o", 2, 3)],
+            {"beside": 1, "elsewhere": 1},
+        ),
+    ],
+)
+def test_why_there_was_another_attempt(
+    metrics: Metrics, outcomes: list[AttemptOutcome], why: dict[str, int]
+) -> None:
+    metrics.further(outcomes)
+    names = ("again", "elsewhere", "beside")
+    found = {one: value(metrics, "kproxy_further_attempts_total", why=one) for one in names}
+    assert {name: count for name, count in found.items() if count} == why
+
+
+def test_what_kproxy_adds_is_measured_finely(metrics: Metrics) -> None:
+    metrics.planned(0.0007)
+    assert value(metrics, "kproxy_overhead_seconds_bucket", le="0.0005") == 0
+    assert value(metrics, "kproxy_overhead_seconds_bucket", le="0.001") == 1
+
+
+def test_routes_that_nobody_configured_are_not_shown(metrics: Metrics) -> None:
+    metrics.resting = {("acme", "m"): 4.0, ("acme", "invented"): 9.0}
+    assert value(metrics, "kproxy_route_resting_seconds", **KNOWN) == 4
     assert b"invented" not in metrics.render()
 
 
