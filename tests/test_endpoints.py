@@ -97,6 +97,7 @@ async def test_another_place_or_another_gate_is_another_pool(site: Site, text: s
 
 
 async def test_what_has_moved_and_what_has_another_key(site: Site) -> None:
+    await trio.lowlevel.checkpoint()
     site.use(ACME + OTHER)
     drawn = site.endpoints.draw(configured(site.folder, ACME + 'api_key = "k"\n' + OTHER))
     assert (drawn.moved, drawn.rekeyed) == (frozenset(), {"acme"})
@@ -108,6 +109,7 @@ async def test_what_has_moved_and_what_has_another_key(site: Site) -> None:
 
 
 async def test_the_operators_classifier(site: Site) -> None:
+    await trio.lowlevel.checkpoint()
     moderation = '[guardrails.moderation]\nurl = "http://127.0.0.1:6/judge"\n'
     drawn = site.endpoints.draw(configured(site.folder, ACME + moderation))
     assert drawn.classifier is not None
