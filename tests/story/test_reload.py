@@ -1,5 +1,6 @@
 """A hundred reloads under a steady load of whole answers and streams: none fails, none is cut."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -8,7 +9,8 @@ from typing import Self
 
 import pytest
 
-from tests.fakes.server import Served, serving, simulating, until
+from tests.fakes.crew import callers, exists, workers
+from tests.fakes.server import Served, served, serving, simulating, until
 
 pytestmark = pytest.mark.loopback
 
@@ -85,3 +87,32 @@ def test_a_hundred_reloads(tmp_path: Path) -> None:
             assert found["kproxy_config_refused"] == 1
     assert load.wrong == []
     assert min(load.done.values()) > 0
+
+
+def test_every_worker_and_those_that_come_later(tmp_path: Path) -> None:
+    """One that is replaced begins with the configuration that is in force."""
+    with simulating(tmp_path / "sim") as sim:
+        many = "workers = 2\n" + text(1, sim.base_url)
+        server = served(tmp_path, many)
+        try:
+            assert models(server) == [["auto", "m"]] * 2
+            file = tmp_path / "kproxy.toml"
+            file.write_text(many.replace('id = "m"', 'id = "n"'))
+            server.process.signal(signal.SIGHUP)
+            until(lambda: models(server) == [["auto", "n"]] * 2)
+            first, _ = workers(server)
+            os.kill(first, signal.SIGKILL)
+            until(lambda: not exists(first))
+            until(lambda: len(workers(server)) == 2 and first not in workers(server))
+            until(lambda: server.metrics()["kproxy_workers"] == 2)
+            assert models(server) == [["auto", "n"]] * 2
+        finally:
+            assert server.process.stop() == 0
+        assert server.process.errors.count("configuration 2 is in force: models") == 2
+
+
+def models(server: Served) -> list[list[str]]:
+    """What each worker lists."""
+    with callers(server) as each:
+        answers = [one.get("/v1/models").json() for one in each.values()]
+    return [[one["id"] for one in answer["data"]] for answer in answers]
