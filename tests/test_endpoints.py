@@ -8,7 +8,7 @@ import trio
 from trio.testing import MockClock
 
 from kproxy.config import Config, Overrides, load
-from kproxy.endpoints import Endpoints, plays
+from kproxy.endpoints import Drawn, Endpoints, plays
 from kproxy.transport.hub import Hub
 from kproxy.transport.pool import Lease, PoolStatistics
 from tests.fakes.pooled import whole
@@ -38,7 +38,10 @@ class Site:
         self.endpoints._plain = self.provider.dial
 
     def use(self, text: str) -> None:
-        self.endpoints.adopt(self.endpoints.draw(configured(self.folder, text)))
+        self.endpoints.adopt(self.draw(text))
+
+    def draw(self, text: str) -> Drawn:
+        return self.endpoints.draw(configured(self.folder, text))
 
     async def lease(self, slug: str) -> Lease:
         pools = dict(self.endpoints.pools())
@@ -99,23 +102,24 @@ async def test_another_place_or_another_gate_is_another_pool(site: Site, text: s
 async def test_what_has_moved_and_what_has_another_key(site: Site) -> None:
     await trio.lowlevel.checkpoint()
     site.use(ACME + OTHER)
-    drawn = site.endpoints.draw(configured(site.folder, ACME + 'api_key = "k"\n' + OTHER))
+    await trio.lowlevel.checkpoint()
+    drawn = site.draw(ACME + 'api_key = "k"\n' + OTHER)
     assert (drawn.moved, drawn.rekeyed) == (frozenset(), {"acme"})
     for text in (ACME.replace("/v1", "/v2"), ACME + 'dialect = "anthropic"\n'):
-        drawn = site.endpoints.draw(configured(site.folder, text + OTHER))
+        drawn = site.draw(text + OTHER)
         assert (drawn.moved, drawn.rekeyed) == ({"acme"}, frozenset())
-    drawn = site.endpoints.draw(configured(site.folder, ACME + "[limits]\nupstream_body = 5\n"))
+    drawn = site.draw(ACME + "[limits]\nupstream_body = 5\n")
     assert (drawn.moved, drawn.rekeyed) == (frozenset(), frozenset())
 
 
 async def test_the_operators_classifier(site: Site) -> None:
     await trio.lowlevel.checkpoint()
     moderation = '[guardrails.moderation]\nurl = "http://127.0.0.1:6/judge"\n'
-    drawn = site.endpoints.draw(configured(site.folder, ACME + moderation))
+    drawn = site.draw(ACME + moderation)
     assert drawn.classifier is not None
     assert drawn.classifier.target == "/judge"
     site.endpoints.adopt(drawn)
-    again = site.endpoints.draw(configured(site.folder, ACME + moderation)).classifier
+    again = site.draw(ACME + moderation).classifier
     assert again is not None
     assert again.pool is drawn.classifier.pool
     assert [slug for slug, _ in site.endpoints.pools()] == ["acme"], "it is no provider"

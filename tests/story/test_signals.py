@@ -13,8 +13,16 @@ from tests.fakes.server import Process, Served, served, until
 
 pytestmark = pytest.mark.loopback
 
-STREAMS = 100
-SLOW = "[sim]\nfirst_token_ms = 1\ntoken_ms = {gap}\njitter = 0\ntokens = '{tokens}'\n"
+STREAMS = 500
+SLOW = """\
+[limits]
+connections_per_address = 600
+[sim]
+first_token_ms = 1
+token_ms = {gap}
+jitter = 0
+tokens = '{tokens}'
+"""
 CUT = '"code":"shutting_down"'
 
 
