@@ -89,7 +89,7 @@ class Relay:
             return exchange.frame(out)
         if flow.state is FlowState.DONE or body.complete:
             return self._ended(out)
-        if out is payload and body.verbatim and not exchange.head.http_10:
+        if out is payload and body.verbatim and exchange.verbatim:
             return data
         return exchange.frame(out if flow.edited is None else self._alive(out))
 

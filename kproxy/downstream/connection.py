@@ -9,60 +9,38 @@ A caller that only ends its sending side counts as gone, because a generating mo
 `half_close` says otherwise for callers that need it.
 
 Where we end a connection that the caller would have gone on using, or whose request was not read
-to its end, the last response is followed by a bounded wait for the caller's bytes: closing at once
-would let the kernel answer them with a reset, which can destroy the response on its way (RFC 9112
-section 9.6). Only a caller that asked for the end and has sent nothing more is closed at once.
+to its end, the last response is followed by a bounded wait for the caller's bytes (`linger.py`).
+Only a caller that asked for the end and has sent nothing more is closed at once.
+
+A caller on a plain socket may begin with the preface of HTTP/2 instead ("prior knowledge", RFC 9113
+section 3.3). The scan refuses it like any line of another version, so that it costs nobody else a
+look; what was received is then given back.
 """
 
-import logging
 import math
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import trio
 
+from kproxy.downstream.answering import FAREWELL, Handler, carry_out, tell_cut
 from kproxy.downstream.date import DateSource, no_date
 from kproxy.downstream.exchange import BodyLimits, Exchange, ExchangeState, new_id
-from kproxy.downstream.respond import error_event, to_answer
-from kproxy.errors import Rejected
+from kproxy.downstream.linger import linger
+from kproxy.downstream.respond import to_answer
 from kproxy.transport.duplex import Broken, Duplex, Expired
 from kproxy.wire.events import Closed, Headers, ProtocolError, RequestHead
 from kproxy.wire.frame import response_head
 from kproxy.wire.h1 import RequestReader
+from kproxy.wire.h2_frames import PREFACE
 from kproxy.wire.limits import H1Limits
 from kproxy.wire.names import REQUEST_ID
 
-__all__ = ["FAREWELL", "Connection", "ConnectionParams", "Handler"]
+__all__ = ["Connection", "ConnectionParams"]
 
 
-class Handler(Protocol):
-    """What answers exchanges."""
-
-    async def answer(self, exchange: Exchange) -> None:
-        """Read from and respond on `exchange`; what it raises is turned into the response."""
-        ...
-
-    def ended(self, exchange: Exchange) -> None:
-        """The exchange is over, whatever its end; synchronous, so that nothing can skip it."""
-        ...
-
-
-LINGER = 2.0
-"""Seconds of silence after which a caller's unread bytes are waited for no more (nginx: 5)."""
-
-LINGER_TOTAL = 30.0
-"""Seconds for all of them (nginx: the same)."""
-
-LINGER_BYTES = 67_108_864
-"""Twice the largest body: who sends more is not sending the body that was refused."""
-
-INTERNAL = 500
-
-FAREWELL = 1.0
-"""Seconds in which the caller of an answer that is cut can be told so, and take it."""
-
-log = logging.getLogger("kproxy.connection")
+PRIOR_KNOWLEDGE = PREFACE.removesuffix(b"SM\r\n\r\n")
+"""As much of the preface as looks like the head of a request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +64,17 @@ class ConnectionParams:
 class Connection:
     """The keep-alive loop over one link. `drain` asks it to end after the present exchange."""
 
-    def __init__(self, link: Duplex, handler: Handler, params: ConnectionParams) -> None:
+    def __init__(
+        self,
+        link: Duplex,
+        handler: Handler,
+        params: ConnectionParams,
+        *,
+        prior_knowledge: bool = False,
+    ) -> None:
         self._link = link
+        self._prior_knowledge = prior_knowledge  # a preface is welcome
+        self._preface = b""
         self._handler = handler
         self._params = params
         self._reader = RequestReader(params.h1, engine=params.engine)
@@ -102,8 +89,11 @@ class Connection:
         state = "idle" if self._idle else "reading or ending"
         return f"<Connection {self._exchange or state}, {self._served} served>"
 
-    async def serve(self) -> None:
-        """Answer requests until the connection ends; the caller of this closes the link."""
+    async def serve(self) -> bytes:
+        """Answer requests until the connection ends; the caller of this closes the link.
+
+        What was received of a connection that began with the preface of HTTP/2; else nothing.
+        """
         with self._scope:
             try:
                 while await self._serve_one():
@@ -113,6 +103,7 @@ class Connection:
         if self._cut is not None:
             with suppress(Broken, Expired):
                 await self._tell_cut(self._cut)
+        return self._preface
 
     def cut(self) -> None:
         """End now; whose answer is not whole is told so, within `FAREWELL` seconds."""
@@ -134,7 +125,12 @@ class Connection:
         try:
             head = await self._next_head()
         except ProtocolError as error:
-            await self._refuse(error)
+            unread = b"" if self._served else self._reader.unread
+            if self._prior_knowledge and unread.startswith(PRIOR_KNOWLEDGE):
+                self._preface = unread
+                self._link.deadline = math.inf
+            else:
+                await self._refuse(error)
             return False
         if head is None:
             self._link.end()
@@ -161,7 +157,7 @@ class Connection:
             or self._link.receive_nowait()
             or not self._link.end(cut=cut)
         ):
-            await self._linger(cut=cut)
+            await linger(self._link, cut=cut)
         return False
 
     async def _next_head(self) -> RequestHead | None:
@@ -197,45 +193,16 @@ class Connection:
             self._link.on_gone = self._scope.cancel
             # A caller may be gone already: then nothing is begun for it.
             await trio.lowlevel.checkpoint_if_cancelled()
-        try:
-            await self._handler.answer(exchange)
-            if exchange.state in (ExchangeState.WAITING, ExchangeState.STARTED):
-                raise RuntimeError(f"left unanswered: {exchange!r}")
-        except Exception as error:
-            if isinstance(error, Broken | Expired) and error.link is self._link:
-                raise
-            await self._fail(exchange, error)
-
-    async def _fail(self, exchange: Exchange, error: Exception) -> None:
-        answer = to_answer(error)
-        exchange.refused = answer.code
-        if answer.status == INTERNAL:
-            log.error("request %s failed", exchange.request_id, exc_info=error)
-        await trio.lowlevel.checkpoint_if_cancelled()  # its body was cut because the caller left
-        if exchange.state is ExchangeState.WAITING:
-            await exchange.respond(answer)
-        elif exchange.state is ExchangeState.STARTED:
-            exchange.abort()
-            await self._link.send_all(exchange.due() + exchange.frame(error_event(error)))
+        await carry_out(self._handler, exchange)
 
     async def _tell_cut(self, exchange: Exchange) -> None:
-        """A refusal where nothing has left, an error event in a stream; nothing else can be said
-        without being taken for a part of the answer."""
         link = self._link
         link.on_gone = None
         link.deadline = trio.current_time() + FAREWELL
-        error = Rejected(503, "shutting_down", "The server is shutting down.", close=True)
-        error.headers = ((b"retry-after", b"1"),)
-        if link.torn:
-            return
-        if exchange.state is ExchangeState.WAITING:
-            await exchange.respond(to_answer(error))
-        elif exchange.state is ExchangeState.STARTED:
-            exchange.abort()
-            await link.send_all(exchange.due() + exchange.frame(error_event(error)))
-        link.end(cut=exchange.state is ExchangeState.ABORTED)
-        while await link.receive():
-            pass  # closing over unread bytes could destroy what was said, see above
+        if await tell_cut(exchange):
+            link.end(cut=exchange.state is ExchangeState.ABORTED)
+            while await link.receive():
+                pass  # closing over unread bytes could destroy what was said, see above
 
     async def _refuse(self, error: ProtocolError) -> None:
         """Answer bytes that are no request, and end: what follows them cannot be trusted."""
@@ -249,17 +216,4 @@ class Connection:
         ]
         self._link.deadline = math.inf  # it timed the head, not the response
         await self._link.send_all(response_head(answer.status, fields) + answer.body)
-        await self._linger()
-
-    async def _linger(self, *, cut: bool = False) -> None:
-        """End our side, then take what the caller still sends, within bounds."""
-        link = self._link
-        link.end(cut=cut)
-        last = trio.current_time() + LINGER_TOTAL
-        taken = 0
-        while taken < LINGER_BYTES:
-            link.deadline = min(last, trio.current_time() + LINGER)
-            data = await link.receive()
-            if not data:
-                return
-            taken += len(data)
+        await linger(self._link)

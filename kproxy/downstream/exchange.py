@@ -3,12 +3,16 @@
 States: WAITING (nothing sent), STARTED (the head of a stream has left), DONE (the response is
 whole), ABORTED (it never will be; the connection ends). A handler that leaves an exchange in
 WAITING or STARTED has a fault, and the connection ends it with an error.
+
+What is here is HTTP/1.1: a response is bytes. Over HTTP/2 heads and ends are frames of their own,
+and `h2_exchange.py` says what differs; handlers see no difference.
 """
 
 import enum
 import math
 import secrets
 from dataclasses import dataclass
+from typing import Protocol
 
 import trio
 
@@ -16,13 +20,12 @@ from kproxy.downstream.date import DateSource, no_date
 from kproxy.downstream.respond import Answer
 from kproxy.errors import Rejected
 from kproxy.schema.receipt import Receipt
-from kproxy.transport.duplex import Duplex, Expired
-from kproxy.wire.events import Data, EndOfMessage, Headers, ProtocolError, RequestHead
+from kproxy.transport.duplex import Channel, Expired
+from kproxy.wire.events import Data, EndOfMessage, Headers, ProtocolError, RequestEvent, RequestHead
 from kproxy.wire.frame import CONTINUE, LAST_CHUNK, chunk, response_head
-from kproxy.wire.h1 import RequestReader
 from kproxy.wire.names import REQUEST_ID
 
-__all__ = ["HEARTBEAT", "BodyLimits", "Exchange", "ExchangeState", "new_id"]
+__all__ = ["HEARTBEAT", "BodyLimits", "BodySource", "Exchange", "ExchangeState", "new_id"]
 
 HEARTBEAT = b": waiting\n\n"
 """An event stream's comment: every client tried skips it."""
@@ -57,6 +60,22 @@ class ExchangeState(enum.Enum):
     ABORTED = "aborted"
 
 
+class BodySource(Protocol):
+    """Received bytes in, events of one request's body out: `RequestReader` is one."""
+
+    @property
+    def buffered(self) -> int:
+        """How many received bytes have not been returned in an event."""
+        ...
+
+    def receive_data(self, data: bytes) -> None:
+        """Take what a channel returned; b"" is its end."""
+
+    def next_event(self) -> RequestEvent:
+        """Raises ProtocolError."""
+        ...
+
+
 class Exchange:
     """One request being answered. The connection owns the link; the handler borrows it."""
 
@@ -81,12 +100,13 @@ class Exchange:
         "route",
         "state",
         "status",
+        "verbatim",
     )  # fmt: skip
 
     def __init__(
         self,
-        link: Duplex,
-        reader: RequestReader,
+        link: Channel,
+        reader: BodySource,
         head: RequestHead,
         limits: BodyLimits,
         date: DateSource = no_date,
@@ -103,6 +123,7 @@ class Exchange:
         self.receipt: Receipt | None = None
         self.received = 0  # bytes of the request's body
         self._sent = link.sent  # before this response
+        self.verbatim = not head.http_10  # a provider's chunks can go to the caller as they came
         self.keep_alive = head.keep_alive  # may turn False until the response's head is made
         self._reader = reader
         self._limits = limits
@@ -144,7 +165,7 @@ class Exchange:
         if head.content_length is not None and head.content_length > limits.size:
             raise self._too_large()
         if head.expect_continue and self._reader.buffered == 0:
-            await self.link.send_all(CONTINUE)
+            await self._continue()
         whole = self.arrived + limits.total
         # One buffer, not a list of pieces: a piece of one byte would hold forty.
         body: bytes | bytearray = b""
@@ -169,6 +190,9 @@ class Exchange:
                     await self._receive()
         finally:
             self.link.deadline = math.inf  # it timed the body, not the response
+
+    async def _continue(self) -> None:
+        await self.link.send_all(CONTINUE)
 
     async def _receive(self) -> None:
         try:

@@ -2,20 +2,33 @@
 
 Draining has an order: no new connections, idle ones close, busy ones end with their exchange, and
 what is left at the deadline is cut. Cancelling `serve` cuts at once.
+
+HTTP/2 is spoken where TLS agreed on it (ALPN), and on plain sockets with callers that begin with
+its preface. Nothing of it is imported before the first of them comes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import trio
 
-from kproxy.downstream.connection import FAREWELL, Connection, ConnectionParams, Handler
+from kproxy.downstream.answering import FAREWELL, Handler
+from kproxy.downstream.connection import Connection, ConnectionParams
 from kproxy.transport.accept import AcceptLimits, Acceptor
 from kproxy.transport.entry import Bound
 from kproxy.transport.hub import Hub
 from kproxy.transport.link import Link
+from kproxy.transport.secure import SecureLink
 
 __all__ = ["Listener", "ListenerParams"]
+
+
+class _Drains(Protocol):
+    def drain(self) -> None: ...
+
+    def cut(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +51,8 @@ class Listener:
         self._acceptor.on_empty = self._settle
         self._handler = handler
         self._params = params
-        self._open: set[Connection] = set()
+        self._hub = hub
+        self._open: set[_Drains] = set()
         self._quiet = trio.Event()
         self._over = trio.Event()
         self._draining = False
@@ -61,12 +75,34 @@ class Listener:
 
     async def _serve_link(self, link: Link) -> None:
         link.stall = self._params.stall
-        connection = Connection(link, self._handler, self._params.connection)
+        received = b""
+        if link.protocol != "h2":
+            plain = not isinstance(link, SecureLink)
+            params = self._params.connection
+            first = Connection(link, self._handler, params, prior_knowledge=plain)
+            with self._drainable(first):
+                received = await first.serve()
+            if not received:
+                return
+        await self._serve_h2(link, received)
+
+    async def _serve_h2(self, link: Link, received: bytes) -> None:
+        from kproxy.downstream.h2_connection import H2Connection
+
+        params = self._params
+        connection = H2Connection(
+            link, self._handler, params.connection, self._hub.timers, params.stall
+        )
+        with self._drainable(connection):
+            await connection.serve(received)
+
+    @contextmanager
+    def _drainable(self, connection: _Drains) -> Iterator[None]:
         self._open.add(connection)
         if self._draining:
             connection.drain()  # accepted before the drain, begun after it
         try:
-            await connection.serve()
+            yield
         finally:
             self._open.discard(connection)
 

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 __all__ = ["PROTOCOLS", "Credentials", "CredentialsError", "TlsFiles"]
 
-PROTOCOLS = ("http/1.1",)
+PROTOCOLS = ("h2", "http/1.1")
 """What ALPN offers (RFC 7301), the best first."""
 
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"

@@ -1,7 +1,8 @@
 """The small interface through which every room sees a socket.
 
 Two things implement it: `Link` over a real socket, and the in-memory pair of the tests. Whatever
-engine carries bytes faster (house plan 4.2b) is a change behind this interface.
+engine carries bytes faster (house plan 4.2b) is a change behind this interface. A `Channel` is the
+part of it that an exchange needs of its caller; a stream of HTTP/2 is one as well.
 """
 
 from collections.abc import Callable
@@ -9,13 +10,13 @@ from typing import Protocol
 
 from kproxy.wire.proxy import Peer
 
-__all__ = ["Broken", "Duplex", "Expired", "Stage"]
+__all__ = ["Broken", "Channel", "Duplex", "Expired", "Stage"]
 
 
 class Broken(Exception):
     """The connection of `link` is gone: reset by the peer, or closed by us."""
 
-    def __init__(self, link: "Duplex", reason: str) -> None:
+    def __init__(self, link: "Channel", reason: str) -> None:
         super().__init__(reason)
         self.link = link
 
@@ -23,7 +24,7 @@ class Broken(Exception):
 class Expired(Exception):
     """A deadline passed while waiting on `link`."""
 
-    def __init__(self, link: "Duplex") -> None:
+    def __init__(self, link: "Channel") -> None:
         super().__init__("deadline passed")
         self.link = link
 
@@ -42,8 +43,8 @@ class Stage(Protocol):
         ...
 
 
-class Duplex(Protocol):
-    """One connected stream of bytes in each direction, owned by one task."""
+class Channel(Protocol):
+    """Bytes from and to one peer, owned by one task."""
 
     deadline: float
     """Absolute time (trio's clock, seconds) at which a waiting receive or send raises Expired."""
@@ -59,11 +60,6 @@ class Duplex(Protocol):
     @property
     def sent(self) -> int:
         """Bytes that were handed over so far."""
-        ...
-
-    @property
-    def peer_ended(self) -> bool:
-        """Whether the peer has already ended its side, as far as we have heard."""
         ...
 
     @property
@@ -94,7 +90,16 @@ class Duplex(Protocol):
         """
         ...
 
-    async def pump(self, sink: "Duplex", stage: Stage, gap: float) -> None:
+
+class Duplex(Channel, Protocol):
+    """One connected stream of bytes in each direction, owned by one task."""
+
+    @property
+    def peer_ended(self) -> bool:
+        """Whether the peer has already ended its side, as far as we have heard."""
+        ...
+
+    async def pump(self, sink: "Channel", stage: Stage, gap: float) -> None:
         """Receive, `stage.take`, send to `sink`, until the stage is finished.
 
         `gap` is the longest silence in seconds; this link's deadline at the call bounds the whole.

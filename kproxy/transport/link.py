@@ -28,12 +28,13 @@ import math
 import socket
 import struct
 from collections.abc import Callable
+from typing import cast
 
 import trio
 
-from kproxy.transport.duplex import Broken, Duplex, Expired, Stage
+from kproxy.transport.duplex import Broken, Channel, Expired, Stage
 from kproxy.transport.hub import GONE, READABLE, WRITABLE, Hub
-from kproxy.transport.pump import RECEIVE_SIZE, Pump
+from kproxy.transport.pump import RECEIVE_SIZE, Pump, Sink
 from kproxy.wire.proxy import NOBODY
 
 __all__ = ["Link"]
@@ -265,10 +266,9 @@ class Link:
             self._busy = 0
             await trio.lowlevel.checkpoint()
 
-    async def pump(self, sink: Duplex, stage: Stage, gap: float) -> None:
-        """Relay to `sink` until the stage is finished; see `Duplex.pump`."""
-        assert isinstance(sink, Link)
-        await Pump(self, sink, stage, gap).run()
+    async def pump(self, sink: Channel, stage: Stage, gap: float) -> None:
+        """Relay to `sink`, a `pump.Sink`, until the stage is finished; see `Duplex.pump`."""
+        await Pump(self, cast("Sink", sink), stage, gap).run()
 
     def flow_out(self, pump: Pump | None) -> None:
         """For Pump: it reads here; edges and deadline are its own (None: the owner's again)."""

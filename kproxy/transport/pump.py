@@ -6,7 +6,7 @@ essay is in link.py.
 """
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -15,7 +15,7 @@ from kproxy.transport.duplex import Expired, Stage
 if TYPE_CHECKING:
     from kproxy.transport.link import Link
 
-__all__ = ["RECEIVE_SIZE", "Pump"]
+__all__ = ["RECEIVE_SIZE", "Pump", "Sink"]
 
 RECEIVE_SIZE = 65_536
 """Bytes asked for at once: a whole JSON answer, or many chunks after a pause. A read of fewer has
@@ -23,6 +23,24 @@ emptied the socket."""
 
 ROUNDS = 8
 """Reads in one edge before the owner's relay yields to other sockets."""
+
+
+class Sink(Protocol):
+    """Where a relay may end: what sends without waiting, and says when there is room again."""
+
+    stall: float
+    """Seconds without progress after which `deadline` is to pass."""
+
+    deadline: float
+    """When it passes, `Pump.fail` is called with Expired."""
+
+    def flow_in(self, pump: "Pump | None", *, torn: bool = False) -> None:
+        """From now on call `sink_ready` of this relay whenever there may be room (None: stop, and
+        whether it has left something over)."""
+
+    def send_nowait(self, data: bytes | memoryview) -> int:
+        """See `Channel.send_nowait`."""
+        ...
 
 
 class Pump:
@@ -41,7 +59,7 @@ class Pump:
         "_yielded",
     )
 
-    def __init__(self, source: "Link", sink: "Link", stage: Stage, gap: float) -> None:
+    def __init__(self, source: "Link", sink: Sink, stage: Stage, gap: float) -> None:
         self._source = source
         self._sink = sink
         self._stage = stage

@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 from kproxy.wire.names import SPELLINGS
 
-__all__ = ["CONTINUE", "LAST_CHUNK", "chunk", "request_head", "response_head"]
+__all__ = ["CONTINUE", "LAST_CHUNK", "check_fields", "chunk", "request_head", "response_head"]
 
 LAST_CHUNK = b"0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -59,6 +59,18 @@ def _head(line: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     if len(head.translate(None, _IN_LINE)) != 2 * len(lines):
         raise ValueError("a header field holds a control byte")
     return head
+
+
+def check_fields(headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """For a wire that writes fields by itself: the same refusals, and names must be lower-case.
+
+    Raises ValueError.
+    """
+    for name, value in headers:
+        if _TOKEN.fullmatch(name) is None or name != name.lower():
+            raise ValueError("a header field's name is not a token in lower case")
+        if value.translate(None, _IN_LINE):
+            raise ValueError("a header field holds a control byte")
 
 
 def chunk(data: bytes) -> bytes:

@@ -68,6 +68,11 @@ class RequestReader:
         """How many received bytes have not been returned in an event."""
         return len(self._buffer) - self._at
 
+    @property
+    def unread(self) -> bytes:
+        """Those bytes."""
+        return bytes(self._buffer[self._at :])
+
     def receive_data(self, data: bytes) -> None:
         """Take what a socket returned; b"" is the end of the connection."""
         if not data:

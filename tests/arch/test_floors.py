@@ -29,9 +29,12 @@ def build_model(directory: Path) -> None:
     for floor in floors():
         for room in floor:
             write(directory, f"kproxy.{room}", "")
+    texts: dict[str, str] = {}
     for pair in exceptions:
         importer, _, imported = pair.partition(" -> ")
-        write(directory, importer.replace("*", "any_module"), f"import {imported}\n")
+        module = importer.replace("*", "any_module")
+        texts[module] = texts.get(module, "") + f"import {imported}\n"
+        write(directory, module, texts[module])
         if imported.startswith("kproxy."):
             write(directory, imported, "")
 
@@ -74,6 +77,8 @@ VIOLATIONS = {
     "core and network": ("kproxy.routing.planner", "import trio\n", "The core"),
     "core and clock": ("kproxy.money", "from time import monotonic\n", "The core"),
     "owner of h11": ("kproxy.downstream.connection", "import h11\n", "h11"),
+    "owner of h2": ("kproxy.downstream.connection", "import h2.connection\n", "h2"),
+    "owner of hpack": ("kproxy.wire.h2_head", "import hpack\n", "h2"),
     "owner of httpcore": ("kproxy.upstream.attempt", "import httpcore\n", "httpcore"),
     "ring": ("kproxy.api.chat", "import kproxy.api.keys\n", "No cycles"),
     "owner of cryptography": ("kproxy.api.keys", "import cryptography\n", "cryptography"),

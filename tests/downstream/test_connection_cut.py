@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from kproxy.downstream.connection import FAREWELL
+from kproxy.downstream.answering import FAREWELL
 from kproxy.downstream.exchange import Exchange
 from kproxy.wire.h1 import ENGINES
 from tests.fakes.talk import Ears, Scripted, Talk, get, post, talk

@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from kproxy.downstream.connection import LINGER, LINGER_BYTES, LINGER_TOTAL
 from kproxy.downstream.exchange import HEARTBEAT, SKIP_BYTES, Exchange, ExchangeState
+from kproxy.downstream.linger import USUAL
 from kproxy.downstream.respond import Answer, error_event, to_answer
 from kproxy.errors import BrokenStream, DeadlineExceeded, Exhausted, Fault, FaultKind, Rejected
 from kproxy.transport.duplex import Broken, Expired
@@ -190,7 +190,7 @@ class TestUnreadBody:
         assert told.statuses == [401]
         assert CLOSE.encode() in told.raw
         assert len(handler.seen) == 1
-        assert (told.ended, told.served, told.reset) == (0, 2 + LINGER, False)
+        assert (told.ended, told.served, told.reset) == (0, 2 + USUAL.gap, False)
 
     def test_is_skipped_up_to_a_size(self) -> None:
         handler = Scripted(refuse=refuse)
@@ -241,14 +241,14 @@ class TestLingering:
     def test_until_it_is_silent(self) -> None:
         told = talk(Scripted(), self.REFUSED, 1.75, b"x", 1.75, b"x", ears=STUBBORN)
         assert told.statuses == [413]
-        assert (told.ended, told.served, told.reset) == (0, 3.5 + LINGER, False)
+        assert (told.ended, told.served, told.reset) == (0, 3.5 + USUAL.gap, False)
 
     def test_until_the_time_is_up(self) -> None:
         told = talk(Scripted(), self.REFUSED, *[b"x", 1] * 40, ears=STUBBORN)
-        assert told.served == LINGER_TOTAL
+        assert told.served == USUAL.total
 
     def test_until_it_has_sent_too_much(self) -> None:
-        quarter = b"x" * (LINGER_BYTES // 4)
+        quarter = b"x" * (USUAL.size // 4)
         told = talk(Scripted(), self.REFUSED, *[quarter, 1] * 8, ears=STUBBORN)
         assert told.served == 3
 
@@ -286,7 +286,7 @@ class TestDrain:
         handler = Scripted(late=late)
         told = talk(handler, get("/late") + get("/2"), 0.5, drain, ears=STUBBORN)
         assert told.out == answer(b"late", CLOSE)
-        assert (told.ended, told.served) == (1, 1 + LINGER)
+        assert (told.ended, told.served) == (1, 1 + USUAL.gap)
         assert len(handler.seen) == 1
 
     def test_a_request_that_has_begun_is_answered(self, engine: str) -> None:

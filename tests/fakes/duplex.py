@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import trio
 
-from kproxy.transport.duplex import Broken, Duplex, Expired, Stage
+from kproxy.transport.duplex import Broken, Channel, Expired, Stage
 from kproxy.wire.proxy import Peer
 
 
@@ -24,6 +24,7 @@ class MemoryDuplex:
 
     def __init__(self) -> None:
         self.stall = 60.0
+        self.protocol = ""  # as of a `Link`
         self.read_size = 65_536
         self.closed = False
         self._sent = 0
@@ -149,7 +150,7 @@ class MemoryDuplex:
         if self.closed:
             raise Broken(self, "closed")
 
-    async def pump(self, sink: Duplex, stage: Stage, gap: float) -> None:
+    async def pump(self, sink: Channel, stage: Stage, gap: float) -> None:
         until = self.deadline
         while not stage.finished:
             self.deadline = min(until, trio.current_time() + gap)

@@ -84,7 +84,12 @@ def test_what_is_not_modern_is_refused(
 
 @pytest.mark.parametrize(
     ("offered", "taken"),
-    [(["http/1.1"], "http/1.1"), (["nonsense", "http/1.1"], "http/1.1"), (["nonsense"], None)],
+    [
+        (["http/1.1"], "http/1.1"),
+        (["http/1.1", "h2"], "h2"),
+        (["nonsense", "http/1.1"], "http/1.1"),
+        (["nonsense"], None),
+    ],
 )
 def test_the_protocol_that_alpn_takes(
     tmp_path: Path, authority: trustme.CA, offered: list[str], taken: str | None
