@@ -12,10 +12,12 @@ from tests.fakes.talk import Scripted, get, talk
 
 async def elsewhere(exchange: Exchange) -> None:
     """Somebody else's connection broke: that is an error of ours, and no caller that left."""
+    await trio.lowlevel.checkpoint()
     raise Broken(duplex_pair()[0], "not the caller's")
 
 
 async def here(exchange: Exchange) -> None:
+    await trio.lowlevel.checkpoint()
     raise Expired(exchange.link)
 
 

@@ -109,6 +109,7 @@ class TestRequests:
 class TestErrors:
     async def test_before_the_answer(self, autojump_clock: MockClock) -> None:
         async def bad(exchange: Exchange) -> None:
+            await trio.lowlevel.checkpoint()
             raise Rejected(429, "rate_limit_exceeded", "Too many.")
 
         async with calling(Scripted(bad=bad)) as caller:
@@ -132,6 +133,7 @@ class TestErrors:
         self, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
     ) -> None:
         async def bad(exchange: Exchange) -> None:
+            await trio.lowlevel.checkpoint()
             raise ZeroDivisionError
 
         async with calling(Scripted(bad=bad)) as caller:
@@ -143,6 +145,7 @@ class TestErrors:
         self, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
     ) -> None:
         async def bad(exchange: Exchange) -> None:
+            await trio.lowlevel.checkpoint()
             exchange.start([(b"x-a", b"b\r\nset-cookie: c")])
 
         async with calling(Scripted(bad=bad)) as caller:

@@ -71,10 +71,12 @@ async def leave_by_reset(caller: H2Caller, stream: int) -> None:
 
 
 async def leave_by_end(caller: H2Caller, stream: int) -> None:
+    await trio.lowlevel.checkpoint()
     caller.link.end()
 
 
 async def leave_by_close(caller: H2Caller, stream: int) -> None:
+    await trio.lowlevel.checkpoint()
     caller.link.close()
 
 

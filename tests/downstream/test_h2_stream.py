@@ -120,6 +120,7 @@ class TestGone:
         told: list[int] = []
         stream = H2Stream(Trunk(), 1, 60)
         stream.lose("a")
+        await trio.lowlevel.checkpoint()
         stream.on_gone = lambda: told.append(1)
         assert told == [1]
 

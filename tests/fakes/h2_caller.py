@@ -199,10 +199,10 @@ async def calling(
         server.close()
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(timers.run)
+        nursery.start_soon(timers.run)  # noqa: ASYNC113
         async with trio.open_nursery() as both:
-            both.start_soon(serve)
-            both.start_soon(caller.listen)
+            both.start_soon(serve)  # noqa: ASYNC113
+            both.start_soon(caller.listen)  # noqa: ASYNC113
             if begin:
                 await caller.begin()
             yield caller
