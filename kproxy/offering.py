@@ -25,8 +25,7 @@ from kproxy.api.workers import (
     search_plugin,
 )
 from kproxy.config import Config
-from kproxy.config.params import sandbox_params
-from kproxy.config.plugins import plugin_params
+from kproxy.config.plugins import plugin_params, sandbox_params
 from kproxy.plugins.settings import SandboxParams
 from kproxy.store.memories import Memories
 from kproxy.transport.hub import Hub
@@ -51,7 +50,10 @@ async def open_plugins(
     memory = config.plugins.memory
     if memory.enabled:
         offered["memory"] = memory_plugin(memories, memory.seconds, memory.bytes, unix_now)
-    params, rounds = sandbox_params(config), config.plugins.rounds
+    params, rounds = (
+        sandbox_params(config.plugins.code_exec, config.data_dir),
+        config.plugins.rounds,
+    )
     if params is None:
         yield Plugins(offered, rounds)
         return

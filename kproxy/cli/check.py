@@ -13,6 +13,7 @@ from kproxy.cli.serve import NO_MODEL
 from kproxy.config import Config, ConfigError, Listening, Overrides, load
 from kproxy.config.catalog import OPERATOR, build_catalog
 from kproxy.config.guardrails import describe_rules
+from kproxy.config.plugins import describe_plugins, sandbox_lack
 from kproxy.guard.schemas import has_validator
 
 __all__ = ["check"]
@@ -30,6 +31,7 @@ def check(context: click.Context, *, config: Path | None, json: bool) -> None:
     """Check the configuration that `serve` would use, and start nothing."""
     try:
         loaded = load(Overrides(config=config), os.environ)
+        lack = _sandbox_lack(loaded)
     except ConfigError as error:
         if not json:
             raise
@@ -43,7 +45,7 @@ def check(context: click.Context, *, config: Path | None, json: bool) -> None:
             }
         )
         context.exit(1)
-    summary = _summary(loaded)
+    summary = _summary(loaded, lack)
     if json:
         print_json({"ok": True, **summary})
         return
@@ -52,7 +54,7 @@ def check(context: click.Context, *, config: Path | None, json: bool) -> None:
         click.echo(f"{name.replace('_', ' ') + ':':<10} {text}")
 
 
-def _summary(config: Config) -> dict[str, str | list[str]]:
+def _summary(config: Config, lack: str | None) -> dict[str, str | list[str]]:
     models = build_catalog(config).models
     passing = [slug for slug, given in config.providers.items() if given.models == "any"]
     names = [model.key for model in models if model.enabled]
@@ -68,10 +70,24 @@ def _summary(config: Config) -> dict[str, str | list[str]]:
         "models": names or [NO_MODEL],
         "quality": _qualities(model.quality_source for model in models if model.enabled),
         "routing": _routing(config),
+        "plugins": _plugins(config, lack),
         "healing": HEALING if has_validator() else UNCHECKED,
     }
     rules = describe_rules(config.guardrails)
     return summary | {"guardrails": rules} if rules else summary
+
+
+def _sandbox_lack(config: Config) -> str | None:
+    """Why code-exec has no sandbox here. Raises ConfigError where the operator insists on one."""
+    lack = sandbox_lack(config.plugins.code_exec, config.data_dir)
+    if lack is not None and config.plugins.code_exec.enabled:
+        raise ConfigError(lack, file=config.source, path="plugins.code-exec.enabled")
+    return lack
+
+
+def _plugins(config: Config, lack: str | None) -> list[str]:
+    told = describe_plugins(config.plugins, lack)
+    return [f"{name} ({how})" for name, how in told.items()] or ["none"]
 
 
 def _routing(config: Config) -> list[str]:

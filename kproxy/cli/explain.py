@@ -1,7 +1,8 @@
 """`kproxy explain`: a request on standard input, the decision that `serve` would make of it out.
 
 Nothing is sent. What a running server knows besides, how quick and how healthy each route is and
-what a key allows, is not known here: every route is taken to be healthy, and the key to allow all.
+what a key allows, is not known here: every route is taken to be healthy, the key to allow all, and
+plugins to add nothing.
 """
 
 import os
@@ -18,7 +19,7 @@ from kproxy.config import Overrides, load
 from kproxy.config.catalog import build_catalog
 from kproxy.config.providers import spoken
 from kproxy.errors import NotCarried
-from kproxy.guard.validate import validate
+from kproxy.guard.validate import PLUGIN_TIERS, validate
 from kproxy.money import format_usd
 from kproxy.routing.appraise import Appraiser
 from kproxy.routing.compare import compare
@@ -45,7 +46,7 @@ def explain(*, config: Path | None, json: bool) -> None:
     loaded = load(Overrides(config=config), os.environ)
     catalog, body = build_catalog(loaded), sys.stdin.buffer.read()
     call = decode_either(body, json_limits(loaded))
-    validate(call.request, paid=True)
+    validate(call.request, paid=True, offered=PLUGIN_TIERS)
     tokens = estimate_prompt_tokens(call.prompt)
     appraisal = Appraiser(loaded.router, catalog.models)(call.request)
 

@@ -4,14 +4,11 @@ Every room takes a small frozen value of its own and never sees the configuratio
 are the one place that knows which key becomes which parameter.
 """
 
-from pathlib import Path
-
 from kproxy.config.load import Config
 from kproxy.downstream.connection import ConnectionParams
 from kproxy.downstream.date import DateSource
 from kproxy.downstream.exchange import BodyLimits
 from kproxy.downstream.listener import ListenerParams
-from kproxy.plugins.settings import SandboxParams, unavailable
 from kproxy.routing.budget import BudgetParams
 from kproxy.routing.health import BreakerParams
 from kproxy.routing.live import HealthParams
@@ -29,7 +26,6 @@ __all__ = [
     "listener_params",
     "memories_params",
     "repeat_budget",
-    "sandbox_params",
 ]
 
 
@@ -123,21 +119,3 @@ def memories_params(config: Config) -> MemoriesParams:
     """How much is remembered."""
     memory = config.plugins.memory
     return MemoriesParams(memory.most, memory.recalled, memory.seconds)
-
-
-def sandbox_params(config: Config) -> SandboxParams | None:
-    """For code-exec; None where it is switched off, or left alone and not installed."""
-    given = config.plugins.code_exec
-    params = SandboxParams(
-        tier=given.tier,
-        seconds=given.seconds,
-        memory_bytes=given.memory_mb << 20,
-        output_bytes=given.output_kb << 10,
-        require=given.require,
-        children=given.children,
-        wasm=None if given.wasm is None else Path(given.wasm),
-        sha256=given.sha256 or "",
-        cache=config.data_dir / "sandbox",
-    )
-    wanted = unavailable(params) is None if given.enabled is None else given.enabled
-    return params if wanted else None

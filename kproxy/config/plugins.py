@@ -4,13 +4,14 @@ Every check raises ValueError `table.field: reason` and repeats no value, like t
 """
 
 import dataclasses
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
 
 from kproxy.config.checks import check_base_url
 from kproxy.config.model import PluginsConfig
-from kproxy.config.plugin_model import ImageGenConfig, WebSearchConfig
+from kproxy.config.plugin_model import CodeExecConfig, ImageGenConfig, WebSearchConfig
 from kproxy.money import nanos
 from kproxy.plugins.params import (
     BASE_URLS,
@@ -19,9 +20,17 @@ from kproxy.plugins.params import (
     PdfParams,
     SearchParams,
 )
+from kproxy.plugins.settings import SandboxParams, unavailable
 from kproxy.transport.reach import read_configured
 
-__all__ = ["PluginParams", "check_plugins", "plugin_params"]
+__all__ = [
+    "PluginParams",
+    "check_plugins",
+    "describe_plugins",
+    "plugin_params",
+    "sandbox_lack",
+    "sandbox_params",
+]
 
 _OPTIONS = ("size", "quality", "response_format", "output_format")
 _HOSTED = "https://api.openai.com/v1"
@@ -163,3 +172,49 @@ def _pdf(given: PluginsConfig) -> PdfParams | None:
         children=pdf.children,
         fetch=pdf.fetch,
     )
+
+
+def sandbox_params(given: CodeExecConfig, data_dir: Path) -> SandboxParams | None:
+    """For code-exec; None where it is switched off, or left alone and not installed."""
+    wanted = sandbox_lack(given, data_dir) is None if given.enabled is None else given.enabled
+    return _sandbox(given, data_dir) if wanted else None
+
+
+def sandbox_lack(given: CodeExecConfig, data_dir: Path) -> str | None:
+    """Why code-exec's sandbox cannot be there: what to install; None: nothing is missing."""
+    return unavailable(_sandbox(given, data_dir))
+
+
+def _sandbox(given: CodeExecConfig, data_dir: Path) -> SandboxParams:
+    return SandboxParams(
+        tier=given.tier,
+        seconds=given.seconds,
+        memory_bytes=given.memory_mb << 20,
+        output_bytes=given.output_kb << 10,
+        require=given.require,
+        children=given.children,
+        wasm=None if given.wasm is None else Path(given.wasm),
+        sha256=given.sha256 or "",
+        cache=data_dir / "sandbox",
+    )
+
+
+def describe_plugins(given: PluginsConfig, code: str | None) -> dict[str, str]:
+    """Who is offered, and what does the work; `code` says why there is no sandbox, None: there is.
+
+    A plugin that is off is left out; one that is on and lacks a library says what to install.
+    """
+    told: dict[str, str] = {}
+    if given.web_search is not None:
+        told["web-search"] = given.web_search.backend
+    if given.gutenberg is not None:
+        told["gutenberg"] = given.gutenberg.base_url
+    if given.image_gen is not None:
+        told["image-gen"] = given.image_gen.model
+    if given.pdf_reader.enabled:
+        told["pdf-reader"] = "on" if find_spec("pypdf") else "off: pip install 'kproxy[pdf]'"
+    if given.code_exec.enabled is not False:
+        told["code-exec"] = f"tier {given.code_exec.tier}" if code is None else f"off: {code}"
+    if given.memory.enabled:
+        told["memory"] = "on"
+    return told

@@ -54,6 +54,7 @@ def test_a_good_file(run, tmp_path):
         "models:    acme/m\n"
         "quality:   1 unknown\n"
         f"routing:   dial balanced, router {version}, acme/m has no price\n"
+        "plugins:   pdf-reader (on), code-exec (tier monty), memory (on)\n"
         "healing:   checked by schema\n"
     )
     assert not (tmp_path / "data").exists()
@@ -167,3 +168,13 @@ def test_a_key_of_another_certificate_is_named_with_its_line(run, tmp_path):
         f"Error: {tmp_path}/kproxy.toml:5: listeners[0].tls.key: the key in {tmp_path}/key.pem "
         f"does not belong to the certificate in {tmp_path}/cert.pem\n"
     )
+
+
+def test_plugins_are_told_and_a_sandbox_that_cannot_be(run, monkeypatch):
+    search = '[plugins.web-search]\nbackend = "searxng"\nbase_url = "http://127.0.0.1:1"\n'
+    assert "plugins:   web-search (searxng), pdf-reader (on), " in run(search).stdout
+    monkeypatch.setattr("kproxy.config.plugins.unavailable", lambda params: "install it")
+    assert "code-exec (off: install it)" in run("").stdout
+    insisted = run("[plugins.code-exec]\nenabled = true\n")
+    assert insisted.exit_code == 1
+    assert "plugins.code-exec.enabled: install it" in insisted.stderr

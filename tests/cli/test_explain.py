@@ -77,6 +77,11 @@ def test_the_dial_of_the_file_is_checked(run):
     assert "routing.dial" in result.output
 
 
+def test_plugins_are_taken_as_if_they_added_nothing(run):
+    assert run(plugins=["code-exec"]).exit_code == 0
+    assert run(plugins=["nope"]).exit_code == 1
+
+
 def test_a_refusal(run):
     result = run(zdr=True)
     assert (result.exit_code, result.stdout) == (1, "")

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from kproxy.config import Config, ConfigError, Overrides, load
-from kproxy.config import params as rooms
-from kproxy.config.params import sandbox_params
+from kproxy.config import plugins as rooms
+from kproxy.config.plugins import sandbox_params
 from kproxy.plugins.layers import ALWAYS
 from kproxy.plugins.settings import SandboxParams
 
@@ -26,6 +26,10 @@ sha256 = "{DIGEST}"
 """
 
 
+def params_of(config):
+    return sandbox_params(config.plugins.code_exec, config.data_dir)
+
+
 def loaded(folder: Path, text: str) -> Config:
     file = folder / "kproxy.toml"
     file.write_text(text)
@@ -33,7 +37,7 @@ def loaded(folder: Path, text: str) -> Config:
 
 
 def test_everything_reaches_the_sandbox(tmp_path: Path) -> None:
-    assert sandbox_params(loaded(tmp_path, FULL)) == SandboxParams(
+    assert params_of(loaded(tmp_path, FULL)) == SandboxParams(
         tier="python",
         seconds=2.5,
         memory_bytes=64 << 20,
@@ -49,7 +53,7 @@ def test_everything_reaches_the_sandbox(tmp_path: Path) -> None:
 def test_the_defaults_are_the_sandboxs(tmp_path: Path) -> None:
     config = loaded(tmp_path, 'data_dir = "data"\n[plugins.code-exec]\nenabled = true\n')
     assert config.plugins.code_exec.require == ALWAYS
-    assert sandbox_params(config) == SandboxParams(cache=tmp_path / "data" / "sandbox")
+    assert params_of(config) == SandboxParams(cache=tmp_path / "data" / "sandbox")
 
 
 @pytest.mark.parametrize(
@@ -66,7 +70,7 @@ def test_it_is_on_where_it_is_installed(
 ) -> None:
     """And where it is asked for: then its absence is a refusal when the sandbox opens."""
     monkeypatch.setattr(rooms, "unavailable", lambda _: missing)
-    assert (sandbox_params(loaded(tmp_path, text)) is not None) is on
+    assert (params_of(loaded(tmp_path, text)) is not None) is on
 
 
 @pytest.mark.parametrize(
