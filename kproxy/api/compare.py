@@ -110,7 +110,7 @@ async def answer_compared(job: Job, entries: Sequence[Entry]) -> None:
     )
     named = Named("chatcmpl-" + job.exchange.id, int(job.service.unix_now()))
     body = splice(comparison_json(named, compared, job.shown), job.extension(settlement))
-    headers = [JSON_TYPE, *job.fields(None), *job.money_fields(settlement)]
+    headers = [JSON_TYPE, *job.fields(None), *settlement.fields]
     await deliver(job, Answer(200, headers, body))
 
 

@@ -25,7 +25,7 @@ from kproxy.errors import DeadlineExceeded, Exhausted, FaultKind, Rejected, With
 from kproxy.guard.guarded import Guarded
 from kproxy.guard.heal import Healed
 from kproxy.ledger.receipt import attempts_json
-from kproxy.ledger.settle import Settlement, extension_json, savings, total_cost, total_usage
+from kproxy.ledger.settle import Settlement, extension_json, savings, total_cost, total_usage, used
 from kproxy.outcome import AttemptOutcome, Ending, Usage
 from kproxy.routing.budget import affordable
 from kproxy.routing.candidates import is_auto
@@ -37,7 +37,7 @@ from kproxy.schema.receipt import Decision, Execution, Fired, Join, PluginReport
 from kproxy.store.database import StoreError
 from kproxy.upstream.attempt import Attempt, Timing
 from kproxy.wire.events import Headers
-from kproxy.wire.names import COST, PROVIDER, RECEIPT, SAVINGS, forwardable
+from kproxy.wire.names import PROVIDER, RECEIPT, forwardable
 
 __all__ = ["Admitted", "Job"]
 
@@ -208,8 +208,9 @@ class Job:
 
     def show(self, outcome: AttemptOutcome) -> None:
         """Of several attempts that are complete, this is the one whose words the caller gets."""
+        self._parts = [part for part in self._parts if part is not self._answered]
+        self._parts.append(outcome)
         self._answered = outcome
-        self._parts = [outcome]
 
     @property
     def answered_by(self) -> str:
@@ -221,6 +222,11 @@ class Job:
     def shown(self) -> Usage:
         """What the parts of the answer that the caller was shown have used."""
         return total_usage([part.usage for part in self._parts if part.usage is not None])
+
+    @property
+    def used(self) -> Usage:
+        """The same, and what answers have used that were asked for and are not shown."""
+        return used(self.outcomes, self._parts)
 
     def conclude(self, status: Ending) -> None:
         """Leave the receipt, and count what is charged. Only the first call does anything: what is
@@ -319,13 +325,6 @@ class Job:
             *limited_by(self._admitted.passed.rate, self._admitted.held),
         ]
 
-    def money_fields(self, settlement: Settlement) -> Headers:
-        """Cost and savings; no cost where the price is not known (contract section 7)."""
-        fields: Headers = [(SAVINGS, settlement.savings_usd.encode("ascii"))]
-        if settlement.cost_usd is not None:
-            fields.append((COST, settlement.cost_usd.encode("ascii")))
-        return fields
-
     def _someone_again(self) -> float | None:
         """Seconds until the first of the plan's endpoints may be asked again; None: now."""
         known = self.service.routes.snapshot(trio.current_time())
@@ -352,7 +351,7 @@ class Job:
 
     def _receipt(self, status: Ending, charged: Amount) -> Receipt:
         plan, exchange, caller = self.plan, self.exchange, self._admitted.passed.caller
-        usage = self.shown if self._parts else None
+        usage = self.used if self._parts else None
         chosen = plan.attempts[0].model
         latency = trio.current_time() - exchange.arrived
         firsts = [one.first_token for one in self.outcomes if one.first_token is not None]
@@ -376,7 +375,7 @@ class Job:
             execution=Execution(
                 status=status,
                 cost=self._cost(),
-                savings=0 if usage is None else self._savings(usage),
+                savings=0 if usage is None else self._savings(self.shown),
                 latency=latency,
                 first_token=min(firsts, default=None),
                 usage=usage,

@@ -13,7 +13,7 @@ from kproxy.api.healing import Replied, healed_answer
 from kproxy.api.job import Job
 from kproxy.api.rounds import Rounds, rounds_of
 from kproxy.dialect.flow import splice, untag
-from kproxy.dialect.rounds import Whole, read_round, whole_answer
+from kproxy.dialect.rounds import Whole, read_round, whole_answer, with_usage
 from kproxy.downstream.respond import JSON_TYPE, Answer
 from kproxy.errors import Exhausted, Fault
 from kproxy.outcome import Ending
@@ -76,9 +76,11 @@ async def answer_whole(job: Job) -> None:
         body = await completed(job, won)
     if rounds is not None:
         body = _joined(job, rounds, body, stopped=stopped)
+    elif job.used != job.shown:  # another answer was asked for beside this one
+        body = with_usage(body, job.used)
     settlement = job.settlement()
     body = splice(body, job.extension(settlement))
-    headers = [JSON_TYPE, *job.fields(won.record.attempt), *job.money_fields(settlement)]
+    headers = [JSON_TYPE, *job.fields(won.record.attempt), *settlement.fields]
     await deliver(job, Answer(200, headers, body))
 
 
@@ -103,7 +105,7 @@ def _joined(job: Job, rounds: Rounds, body: bytes, *, stopped: bool) -> bytes:
     """The last answer with what the rounds have said; `stopped`: it is one of these itself."""
     last = read_round(body, rounds.names)
     texts = rounds.texts if stopped else [*rounds.texts, last.said.text]
-    usage = job.shown if rounds.made > 1 else None
+    usage = job.used if rounds.made > 1 or job.used != job.shown else None
     return whole_answer(body, last, Whole(texts, rounds.images, usage))
 
 

@@ -21,7 +21,16 @@ from kproxy.errors import Fault, FaultKind, rejected_field
 from kproxy.outcome import Usage
 from kproxy.schema.chat import ChatCall
 
-__all__ = ["Round", "Whole", "next_fields", "offer", "read_round", "usage_json", "whole_answer"]
+__all__ = [
+    "Round",
+    "Whole",
+    "next_fields",
+    "offer",
+    "read_round",
+    "usage_json",
+    "whole_answer",
+    "with_usage",
+]
 
 Members = dict[str, Raw]
 
@@ -197,8 +206,13 @@ def whole_answer(body: bytes, last: Round, whole: Whole) -> bytes:
     return _encode(changed)
 
 
+def with_usage(body: bytes, usage: Usage) -> bytes:
+    """A whole answer that says this usage."""
+    return _encode(_decode(body) | {"usage": usage_json(usage)})
+
+
 def usage_json(usage: Usage) -> Raw:
-    """The usage of several rounds as OpenAI writes it."""
+    """The usage of several answers as OpenAI writes it."""
     return Raw(
         _encode(
             {

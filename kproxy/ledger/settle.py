@@ -11,8 +11,10 @@ import msgspec
 
 from kproxy.catalog.load import Price
 from kproxy.money import PER_MILLION, format_usd, round_half_up
-from kproxy.outcome import Usage
+from kproxy.outcome import AttemptOutcome, Ending, Usage
 from kproxy.schema.receipt import Fired, Join, PluginReport
+from kproxy.wire.events import Headers
+from kproxy.wire.names import COST, SAVINGS
 
 __all__ = [
     "Settlement",
@@ -22,6 +24,7 @@ __all__ = [
     "savings",
     "total_cost",
     "total_usage",
+    "used",
 ]
 
 _quote = msgspec.json.Encoder().encode
@@ -68,6 +71,17 @@ def total_cost(costs: Iterable[int | None]) -> int | None:
             return None
         total += amount
     return total
+
+
+def used(outcomes: Iterable[AttemptOutcome], shown: Sequence[AttemptOutcome]) -> Usage:
+    """What all answers have used that were asked for: whole ones, and those that were shown."""
+    return total_usage(
+        [
+            one.usage
+            for one in outcomes
+            if one.usage is not None and (one.ending is Ending.COMPLETE or one in shown)
+        ]
+    )
 
 
 def total_usage(parts: Sequence[Usage]) -> Usage:
@@ -120,6 +134,14 @@ class Settlement(msgspec.Struct, frozen=True):
     def savings_usd(self) -> str:
         """Plain decimal for the header, never below 0."""
         return format_usd(max(0, self.savings))
+
+    @property
+    def fields(self) -> Headers:
+        """Cost and savings; no cost where the price is not known (contract section 7)."""
+        fields: Headers = [(SAVINGS, self.savings_usd.encode("ascii"))]
+        if self.cost_usd is not None:
+            fields.append((COST, self.cost_usd.encode("ascii")))
+        return fields
 
 
 def extension_json(settlement: Settlement, explain: bytes | None = None) -> bytes:

@@ -147,7 +147,9 @@ async def test_the_next_model_is_asked_once_more(
     assert receipt.execution.cost == 22_000_000
     usage = receipt.execution.usage
     assert usage is not None
-    assert usage.completion_tokens == 500, "of the answer that the caller has"
+    assert usage.completion_tokens == 1000, "of both"
+    assert answer.json()["usage"]["total_tokens"] == 3000
+    assert receipt.execution.savings == -2_000_000, "only what is shown saves"
     assert house.limits.settled[0].tokens == 3000
     assert house.at_rest()
 

@@ -228,7 +228,22 @@ async def test_json_that_cannot_be_healed_is_asked_for_again_in_its_round(
     assert json.loads(answer.text) == {"a": 3}
     again = sent(house.providers["dear"].connections[0].requests[0])["messages"]
     assert [one["role"] for one in again] == ["user", "assistant", "tool", "assistant", "user"]
+    assert answer.json()["usage"]["total_tokens"] == 3 * USED
+    usage = house.receipts[0].execution.usage
+    assert usage is not None
+    assert usage.prompt_tokens + usage.completion_tokens == 3 * USED
     assert house.at_rest()
+
+
+async def test_usage_is_the_sum_in_json_mode(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    house = house_of(nursery, Adder(), said(False, None, tool_call()), said(False, '{"a":3}'))
+    answer = await asked(house, stream=False, response_format={"type": "json_object"})
+    assert answer.json()["usage"]["total_tokens"] == 2 * USED
+    usage = house.receipts[0].execution.usage
+    assert usage is not None
+    assert usage.prompt_tokens + usage.completion_tokens == 2 * USED
 
 
 # --- what is shown, and what it costs
