@@ -27,8 +27,9 @@ from kproxy.api.job import Job
 from kproxy.api.plugged import Plugged, Result, Tool, failure
 from kproxy.dialect.calls import BETWEEN, Call, Calls, Said
 from kproxy.dialect.rounds import next_fields
-from kproxy.errors import DeadlineExceeded, Rejected
+from kproxy.errors import DeadlineExceeded, FaultKind, Rejected
 from kproxy.outcome import AttemptOutcome, Ending, Usage
+from kproxy.plugins.source import PluginFailed
 from kproxy.routing.budget import affordable
 from kproxy.routing.estimate import estimate_prompt_tokens
 from kproxy.routing.plan import Plan
@@ -56,6 +57,16 @@ class Ran(NamedTuple):
     results: Sequence[str]
     shown: str
     images: Sequence[Raw]
+
+
+class _Bill(NamedTuple):
+    """How a call ended that was asked of a service, and what it has cost. `usage` is None where
+    nothing can have been used."""
+
+    ending: Ending
+    cost: int | None
+    usage: Usage | None
+    fault: FaultKind | None = None
 
 
 class Rounds:
@@ -146,17 +157,23 @@ class Rounds:
         if refused is not None:
             self._note(name, 0.0, 0, refused)
             return Result(f"[error: {refused}; this call was not carried out]")
-        started, error = trio.current_time(), None
+        started, made, error = trio.current_time(), None, None
+        trouble: BaseException | None = None
         try:
             with trio.fail_after(tool.seconds):
-                result = await tool.call(call.arguments)
-            result = result._replace(text=await self._screened(_cut(result.text, tool.size)))
-        except Exception as trouble:
-            error = failure(name, trouble)
+                made = await tool.call(call.arguments)
+            result = made._replace(text=await self._screened(_cut(made.text, tool.size)))
+        except Exception as caught:
+            trouble, error = caught, failure(name, caught)
             result = Result(f"[error: {error}]")
-        self._note(name, 1000 * (trio.current_time() - started), 1, error)
-        if result.charged:
-            self._charge(name, started, tool.price)
+        except trio.Cancelled as left:
+            trouble, error = left, "it was cut off"
+            raise
+        finally:
+            self._note(name, 1000 * (trio.current_time() - started), 1, error)
+            bill = _bill(tool, made, trouble)
+            if bill is not None:
+                self._charge(name, started, bill)
         return result
 
     async def _screened(self, text: str) -> str:
@@ -166,7 +183,7 @@ class Rounds:
             return text
         return await guard_added(job.service.guardrails, job.guarded, text)
 
-    def _charge(self, name: str, started: float, price: int | None) -> None:
+    def _charge(self, name: str, started: float, bill: _Bill) -> None:
         """A line of the receipt, before that of the attempt whose call it was."""
         arrived = self._job.exchange.arrived
         line = AttemptOutcome(
@@ -175,9 +192,10 @@ class Rounds:
             started=started - arrived,
             first_token=None,
             ended=trio.current_time() - arrived,
-            ending=Ending.COMPLETE,
-            usage=Usage(),
-            cost=price,
+            ending=bill.ending,
+            fault=None if bill.fault is None else bill.fault.value,
+            usage=bill.usage,
+            cost=bill.cost,
         )
         self._job.outcomes.insert(-1, line)
 
@@ -204,6 +222,28 @@ class Rounds:
             calls=(known.calls or 0) + calls,
             error=error or known.error,
         )
+
+
+def _bill(tool: Tool, made: Result | None, trouble: BaseException | None) -> _Bill | None:
+    """What a call has cost that has come to `made` or to `trouble`; None: nothing, to nobody.
+
+    Of one that nobody waited for, or that broke, the price may be due, and is ours to guess.
+    """
+    if made is not None:
+        return _Bill(Ending.COMPLETE, tool.price, Usage()) if made.charged else None
+    if tool.price == 0:
+        return None
+    guessed = Usage(estimated=True)
+    if isinstance(trouble, PluginFailed):
+        if trouble.spent is None:
+            return None
+        if not trouble.spent:
+            return _Bill(Ending.FAULT, 0, None, FaultKind.UNAVAILABLE)
+        return _Bill(Ending.FAULT, tool.price, guessed, FaultKind.UNAVAILABLE)
+    if isinstance(trouble, trio.TooSlowError):
+        return _Bill(Ending.FAULT, tool.price, guessed, FaultKind.TOTAL_TIMEOUT)
+    ending = Ending.ERROR if isinstance(trouble, Exception) else Ending.CANCELLED
+    return _Bill(ending, tool.price, guessed)
 
 
 def rounds_of(job: Job) -> Rounds | None:

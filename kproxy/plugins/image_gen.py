@@ -13,7 +13,7 @@ import trio
 
 from kproxy.plugins.params import ImageParams
 from kproxy.plugins.source import PluginFailed, check_status, decode, plain, web_url
-from kproxy.transport.fetch import Ask, Budget, Fetcher, Unfetched
+from kproxy.transport.fetch import Ask, Budget, Fetched, Fetcher, Unfetched
 
 __all__ = ["Picture", "make_image"]
 
@@ -71,7 +71,8 @@ _REFUSAL = msgspec.json.Decoder(_Refusal)
 
 
 async def make_image(fetcher: Fetcher, params: ImageParams, prompt: str) -> Picture:
-    """Have one picture made. Raises PluginFailed; it may have cost something even then."""
+    """Have one picture made. Raises PluginFailed, which says whether it may have cost something
+    even so: a refusal has not, an answer that is none may have."""
     if not prompt.strip():
         raise PluginFailed("there is nothing to draw")
     body = {"model": params.model, "prompt": prompt[:PROMPT], "n": 1, **dict(params.options)}
@@ -84,7 +85,16 @@ async def make_image(fetcher: Fetcher, params: ImageParams, prompt: str) -> Pict
     try:
         answer = await fetcher.call(url, budget, ask, configured=params.base_url)
     except Unfetched as error:
-        raise PluginFailed(f"{WHO}: {error.reason}") from error
+        raise PluginFailed(f"{WHO}: {error.reason}", spent=error.sent or None) from error
+    try:
+        return await _picture(answer, params)
+    except PluginFailed as trouble:
+        trouble.spent = answer.status == 200
+        raise
+
+
+async def _picture(answer: Fetched, params: ImageParams) -> Picture:
+    """What the API has answered. Raises PluginFailed."""
     if answer.status == 400:
         raise PluginFailed(_refusal(answer.body))
     check_status(answer.status, WHO)

@@ -28,12 +28,14 @@ class PluginFailed(KproxyError):
     """A plugin could not do its work; the request may go on without it.
 
     `reason` is short and ours: it goes into `x_kairosroute.plugins` and holds no secret, no URL and
-    nothing that a service has said.
+    nothing that a service has said. `spent`: whether what was asked of a service may have cost
+    something even so; None: nothing was asked.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, spent: bool | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.spent = spent
 
 
 def plain(text: object, limit: int) -> str:

@@ -61,11 +61,13 @@ Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 
 class Unfetched(KproxyError):
-    """Nothing was fetched. `reason` is short, ours, and holds neither URL nor secret."""
+    """Nothing was fetched. `reason` is short, ours, and holds neither URL nor secret. `sent`: the
+    request may have reached somebody."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, sent: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.sent = sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +165,13 @@ class Fetcher:
                 return await self._follow(url, ask, trusted, budget, deadline)
             except Fault as fault:
                 raise Unfetched(fault.detail) from fault
-            except (Refused, CodingError, ProtocolError) as error:
+            except Refused as error:
                 raise Unfetched(str(error)) from error
+            except (CodingError, ProtocolError) as error:
+                raise Unfetched(str(error), sent=True) from error
             except Broken as error:
-                raise Unfetched("the connection broke") from error
-        raise Unfetched("took too long")
+                raise Unfetched("the connection broke", sent=True) from error
+        raise Unfetched("took too long", sent=True)
 
     async def _follow(
         self, url: str, ask: Ask, trusted: Target | None, budget: Budget, deadline: float
@@ -184,7 +188,7 @@ class Fetcher:
             finally:
                 link.close()
             if ask.method != b"GET":
-                raise Unfetched("redirected")
+                raise Unfetched("redirected")  # whoever redirects has done nothing
             if not own:
                 trusted = None
             url = urljoin(target.url, _text(location))
@@ -252,7 +256,7 @@ class Exchange:
         coding = head.get(b"content-encoding")
         self._coding = None if coding in (None, b"identity") else coding
         if self._coding is None and (head.content_length or 0) > self._size:
-            raise Unfetched("over the limit")
+            raise Unfetched("over the limit", sent=True)
         return head
 
     def _request(self) -> bytes:
@@ -285,7 +289,7 @@ class Exchange:
                     whole += piece
                     await trio.lowlevel.checkpoint()  # much can come out of one read
             if len(whole) > self._size:
-                raise Unfetched("over the limit")
+                raise Unfetched("over the limit", sent=True)
             if body.complete:
                 break
             data = await self._link.receive()

@@ -30,6 +30,26 @@ async def failure(fetcher, given, prompt="A cat"):
     return caught.value.reason
 
 
+@pytest.mark.parametrize(
+    ("said", "spent"),
+    [
+        (data({"error": {}}, status=400), False),
+        (answer(b"", status=503), False),
+        (data({"data": []}), True),
+        (answer(b"<html>"), True),
+        (b"", True),
+        (HANG, True),
+    ],
+)
+async def test_a_failure_says_whether_it_may_have_cost_something(said, spent):
+    async with fetching() as (fetcher, _), web() as server:
+        server.says(PATH, said)
+        with pytest.raises(PluginFailed) as caught:
+            await make_image(fetcher, params(server, seconds=0.2), "A cat")
+        assert caught.value.spent is spent
+        assert PluginFailed("x").spent is None
+
+
 async def test_a_picture_as_data():
     async with fetching() as (fetcher, _), web() as server:
         usage = {"input_tokens": 5, "output_tokens": 1_000, "total_tokens": 1_005}
