@@ -143,7 +143,7 @@ class Exhausted(KproxyError):
 
 
 class DeadlineExceeded(KproxyError):
-    """The request's own deadline ran out before the first byte of an answer."""
+    """The request's own deadline ran out before an answer began, or between two of its parts."""
 
 
 class BrokenStream(KproxyError):

@@ -64,8 +64,7 @@ def to_answer(error: Exception) -> Answer:
         case Exhausted():
             return _exhausted(error)
         case DeadlineExceeded():
-            message = "The request's deadline ran out before an answer began."
-            return _answer(504, message, None, "deadline_exceeded")
+            return _late("an answer began")
         case ProtocolError():
             code = PROTOCOL_CODES.get(error.status, "invalid_request_error")
             return _answer(error.status, error.message, None, code, close=True)
@@ -95,6 +94,11 @@ def _exhausted(error: Exhausted) -> Answer:
     return answer
 
 
+def _late(missed: str) -> Answer:
+    message = f"The request's deadline ran out before {missed}."
+    return _answer(504, message, None, "deadline_exceeded")
+
+
 def _fault(fault: Fault) -> Answer:
     return _answer(503, f"The provider failed: {fault.detail}.", None, "upstream_error")
 
@@ -108,4 +112,6 @@ def _answer(
 
 def error_event(error: Exception) -> bytes:
     """The one event that says a stream which has begun cannot go on (contract section 3)."""
-    return b"data: " + to_answer(error).body + b"\n\n"
+    late = isinstance(error, DeadlineExceeded)
+    answer = _late("the answer was whole") if late else to_answer(error)
+    return b"data: " + answer.body + b"\n\n"

@@ -125,7 +125,9 @@ async def test_a_deadline_in_the_middle_of_a_stream_is_charged_for_what_was_said
     house = house_of(nursery, Adder(seconds=8), round_of(["One"], tool_call()))
     answer = await asked(house, stream=True, x_kairosroute={"deadline_ms": 9_000})
     assert not answer.whole
-    assert answer.chunks[-1]["error"]["code"] == "deadline_exceeded"
+    error = answer.chunks[-1]["error"]
+    assert error["code"] == "deadline_exceeded"
+    assert error["message"] == "The request's deadline ran out before the answer was whole."
     assert "[DONE]" not in answer.data
     assert house.receipts[0].execution.status is Ending.FAULT
     assert house.limits.settled == [Amount(USED, 2_000_000)]
