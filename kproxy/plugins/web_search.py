@@ -17,6 +17,7 @@ from kproxy.transport.fetch import Ask, Budget, Fetcher, Unfetched
 __all__ = ["question", "search"]
 
 _TITLE = 200  # characters
+_LOOKED_AT = 100  # results
 _QUESTION = 400  # characters, and
 _WORDS = 50  # words: the most that Brave takes, and Tavily advises no more
 
@@ -32,7 +33,7 @@ class _Hit(msgspec.Struct):
 
 
 class _Hits(msgspec.Struct):
-    results: list[_Hit]
+    results: list[object]
 
 
 class _Brave(msgspec.Struct):
@@ -88,16 +89,19 @@ def _request(params: SearchParams, query: str) -> tuple[str, Ask]:
 
 
 def _hits(backend: Backend, body: bytes) -> list[_Hit]:
+    """The first results; one that is no object is left out, and the others still count."""
     if backend == "brave":
         found = decode(_BRAVE, body, backend).web
-        return [] if found is None else found.results
-    return decode(_HITS, body, backend).results
+    else:
+        found = decode(_HITS, body, backend)
+    results = [] if found is None else found.results[:_LOOKED_AT]
+    return [msgspec.convert(one, _Hit) for one in results if isinstance(one, dict)]
 
 
 def _sources(hits: list[_Hit], params: SearchParams) -> list[Source]:
     """The first hits that can be cited, each address once."""
     found: dict[str, Source] = {}
-    for hit in hits[:100]:
+    for hit in hits:
         url = web_url(hit.url)
         text = _text(hit, params.text)
         if url and text and url not in found:
