@@ -21,6 +21,16 @@ from kproxy.plugins.facts import LONGEST, MOST, WORDS, Fact, facts, words
         ("My favorite colour is blue", [Fact("My favorite colour is blue", "favourite colour")]),
         ("I'm allergic to nuts", [Fact("I'm allergic to nuts", None)]),
         ("I work at kproxy.dev now", [Fact("I work at kproxy.dev now", "work")]),
+        ("I don't like tea.", [Fact("I don't like tea.", "taste tea")]),
+        ("I like tea very much", [Fact("I like tea very much", "taste tea")]),
+        ("I am not a vegetarian.", [Fact("I am not a vegetarian.", "am a vegetarian")]),
+        ("I'm vegan", [Fact("I'm vegan", "am vegan")]),
+        ("I am 30 years old.", [Fact("I am 30 years old.", "age")]),
+        ("I speak French.", [Fact("I speak French.", "speak french")]),
+        ("I don't eat meat.", [Fact("I don't eat meat.", None)]),
+        ("I live in Bern, Switzerland.", [Fact("I live in Bern, Switzerland.", "home")]),
+        ('Call me "Al".', [Fact('Call me "Al".', "name")]),
+        ("About me: I prefer tea", [Fact("About me: I prefer tea", None)]),
         ("My  name \t is  Ada", [Fact("My name is Ada", "name")]),
     ],
 )  # fmt: skip
@@ -41,12 +51,56 @@ def test_what_is_said_to_be_remembered(said: str, expected: list[Fact]) -> None:
         "```\nmy name is Ada\n```",
         "```python\nprint('I prefer tea')",
         "> my name is Ada",
+        "~~~\nI live in Oslo.\n~~~",
+        'Fix this text: "My name is Carol and I live in Rome."',
+        "Translate to German: I like cheese and my name is Hans.",
+        "Translate:\n\nI like cheese.\nMy name is Hans.",
+        'He wrote "My name is Carol. I live in Rome." to her.',
+        "Say \u201cI live in Rome\u201d or \u00abI like tea\u00bb or 'I like tea' or `I like tea`",
+        'What does it mean? "I like tea. I live in',
+        "I'm a bit tired",
+        "If I am a fool, say so",
         "I remember",
         "My name is " + "a" * LONGEST,
     ],
 )
 def test_what_is_not(said: str) -> None:
     assert facts(said) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (
+            "My name is Bob and I prefer metric units.",
+            [("My name is Bob", "name"), ("I prefer metric units.", None)],
+        ),
+        (
+            "My name is Bob, I live in Rome, and I'm allergic to nuts.",
+            [
+                ("My name is Bob", "name"),
+                ("I live in Rome", "home"),
+                ("I'm allergic to nuts.", None),
+            ],
+        ),
+        ("My name is Bob, a baker from Rome.", [("My name is Bob, a baker from Rome.", None)]),
+        ("When it rains, I like tea.", [("When it rains, I like tea.", None)]),
+        ("I like tea and I think it helps", [("I like tea and I think it helps", None)]),
+        ("I like tea, but not at night", [("I like tea, but not at night", None)]),
+    ],
+)
+def test_a_newer_fact_takes_nothing_else_with_it(said: str, expected: list[Fact]) -> None:
+    assert facts(said) == expected
+
+
+def test_the_last_taste_counts() -> None:
+    said = "I like tea. I love coffee. I hate tea. I don't like rum. I like rum."
+    assert [fact.text for fact in facts(said)] == ["I love coffee.", "I hate tea.", "I like rum."]
+
+
+def test_what_follows_material_is_the_users_own() -> None:
+    said = 'Fix this: "My name is Carol."\nI live in Oslo.'
+    assert [fact.text for fact in facts(said)] == ["I live in Oslo."]
 
 
 def test_of_a_topic_there_is_the_last() -> None:
