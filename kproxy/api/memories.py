@@ -49,7 +49,7 @@ def memory_plugin(
             raise PluginFailed("what is remembered cannot be read now") from error
         return Found([Source("", "", text) for text in recalled.texts], recalled.kept)
 
-    return Finder(find, HEADING, seconds, size, off_under_zdr=True)
+    return Finder(find, HEADING, seconds, size, off_under_zdr=True, own=True)
 
 
 async def list_memories(service: Service, exchange: Exchange) -> None:

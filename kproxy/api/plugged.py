@@ -88,14 +88,15 @@ class Result(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Finder:
     """Finds text. `find` raises PluginFailed. `size` is bytes of text for one request, `seconds`
-    how long it may take, `heading` what its pieces stand under. `off_under_zdr`: it keeps what is
-    said."""
+    how long it may take, `heading` what its pieces stand under. `own`: what it finds are the
+    user's own words. `off_under_zdr`: it keeps what is said."""
 
     find: Callable[[Asking], Awaitable[Found]]
     heading: str
     seconds: float
     size: int
     off_under_zdr: bool = False
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +241,7 @@ class Preparation:
         if plugin.off_under_zdr and self._call.request.zdr:
             return PluginReport(name, ok=False, ms=0.0, error="off, because of 'zdr'")
         found = await plugin.find(self._asking)
-        self._sections[name] = Section(plugin.heading, found.pieces, plugin.size)
+        self._sections[name] = Section(plugin.heading, found.pieces, plugin.size, plugin.own)
         return PluginReport(name, ok=True, ms=0.0, sources=len(found.pieces), kept=found.kept)
 
 

@@ -53,6 +53,8 @@ async def test_what_was_said_comes_back(house: House) -> None:
     answer = await say(house, "What is my name?", user="u1")
     assert "What this user has said in earlier conversations:\n\nMy name is Ada." in heard(house)
     assert heard(house).endswith("\n\nWhat is my name?")
+    assert "not to be trusted" not in heard(house)
+    assert "cite none of it" in heard(house)
     (report,) = answer.json()["x_kairosroute"]["plugins"]
     assert (report["sources"], report["kept"]) == (1, 0)
     assert "Ada" not in repr(house.receipts)
