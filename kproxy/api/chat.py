@@ -120,7 +120,7 @@ async def _prepared(
         _ready(service, passed, call, None, takes_anything).held.release()
         asking = asking_of(call, passed.caller.account.id)
         work = Preparation(service.plugins, call, asking, deadline)
-        call = await work.read()
+        call = await work.read(exchange.id)
     if rules is not None:
         call, guarded = await guard_request(rules, call, deadline)
     if work is None:

@@ -101,9 +101,10 @@ class Finder:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Reads messages into others. `read` raises PluginFailed, and then nothing can be answered."""
+    """Reads messages into others. `read` takes them and the request's nonce, for marks; it raises
+    PluginFailed, and then nothing can be answered."""
 
-    read: Callable[[Raw], Awaitable[Read]]
+    read: Callable[[Raw, str], Awaitable[Read]]
     seconds: float
 
 
@@ -144,10 +145,11 @@ class Plugged:
 class Preparation:
     """What the plugins of one request do before it is planned. `deadline` is absolute.
 
-    First `read`, then `find`, once each, and `plugged` says what it came to.
+    First `read`, then `find`, once each and with one nonce, and `plugged` says what it came to.
     """
 
     def __init__(self, plugins: Plugins, call: ChatCall, asking: Asking, deadline: float) -> None:
+        self._nonce = ""
         wanted = dict.fromkeys(call.request.plugins or ())
         self._chosen = {name: plugins.offered[name] for name in wanted}
         self._call = call
@@ -162,11 +164,12 @@ class Preparation:
                 self._tools[one.name] = name, one
                 self._reports[name] = PluginReport(name, ok=True, ms=0.0, calls=0)
 
-    async def read(self) -> ChatCall:
+    async def read(self, nonce: str) -> ChatCall:
         """The request with our tools beside the caller's, and its messages read.
 
         Raises Rejected 400, DeadlineExceeded.
         """
+        self._nonce = nonce
         if self._tools:
             tools = {name: one.definition for name, (_, one) in self._tools.items()}
             self._call = offer(self._call, tools)
@@ -179,7 +182,7 @@ class Preparation:
         Raises DeadlineExceeded.
         """
         self._call = call = call.changed(call.fields["messages"])  # typed, too
-        self._asking = self._asking._replace(words=last_words(call.request.messages))
+        self._asking = self._asking._replace(words=last_words(call.request.messages, nonce))
         await self._all(Finder)
         sections = [self._sections[name] for name in self._chosen if name in self._sections]
         text = await self._screened(context(sections, nonce), screen)
@@ -234,7 +237,7 @@ class Preparation:
     async def _one(self, name: str, plugin: Finder | Reader) -> PluginReport:
         if isinstance(plugin, Reader):
             messages = self._call.fields["messages"]
-            read = await plugin.read(messages)
+            read = await plugin.read(messages, self._nonce)
             if read.messages is not messages:
                 self._call = self._call.changed(read.messages)
             return PluginReport(name, ok=True, ms=0.0, sources=read.pieces)

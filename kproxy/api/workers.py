@@ -11,11 +11,13 @@ import msgspec
 from msgspec import Raw
 
 from kproxy.api.plugged import Asking, Finder, Found, Read, Reader, Result, Tool
+from kproxy.dialect.context import file_text
 from kproxy.plugins.params import GutenbergParams, ImageParams, PdfParams, SearchParams
 from kproxy.plugins.source import PluginFailed
 
 if TYPE_CHECKING:
     from kproxy.plugins.gutenberg import Library
+    from kproxy.plugins.pdf_file import PdfFile
     from kproxy.plugins.pdf_reader import PdfReader
     from kproxy.transport.fetch import Fetcher
 
@@ -36,6 +38,9 @@ MOST_TEXT = 65_536
 
 MOST_FILES = 8
 """PDF files of one request."""
+
+NAMED = 60
+"""Characters of a file's name in an error."""
 
 OWN = 1.0
 """Seconds beyond a worker's own deadline, so that it says itself what took too long."""
@@ -108,49 +113,72 @@ def pdf_plugin(fetching: Fetching, params: PdfParams) -> Reader:
     """`pdf-reader`: every PDF of a message becomes a part of text."""
     reader: PdfReader | None = None
 
-    async def read(messages: Raw) -> Read:
+    async def read(messages: Raw, nonce: str) -> Read:
         from kproxy.plugins.pdf_reader import PdfReader
 
         nonlocal reader
         reader = reader or PdfReader(fetching(), params)
-        return await _read_all(reader, messages)
+        return await _read_all(reader, messages, nonce)
 
     return Reader(read, MOST_FILES * params.seconds + OWN)
 
 
-async def _read_all(reader: "PdfReader", messages: Raw) -> Read:
-    items, pieces = _decode_items(messages), 0
+Place = tuple[int, int]
+"""Which message, and which part of its content."""
+
+
+async def _read_all(reader: "PdfReader", messages: Raw, nonce: str) -> Read:
+    items = _decode_items(messages)
+    files = _files(items)
+    texts: dict[int, dict[int, Raw]] = {}
+    for number, ((place, at), file) in enumerate(files.items(), 1):
+        try:
+            source = await reader.read(file)
+        except PluginFailed as error:
+            raise _of_file(number, error, file.name) from error
+        text = file_text(source.title, source.text, nonce)
+        texts.setdefault(place, {})[at] = Raw(_encode({"type": "text", "text": text}))
+    for place, changed in texts.items():
+        message = _decode_members(items[place])
+        parts = _decode_items(message["content"])
+        read = [changed.get(at, part) for at, part in enumerate(parts)]
+        items[place] = Raw(_encode(message | {"content": Raw(_encode(read))}))
+    return Read(Raw(_encode(items)) if files else messages, len(files))
+
+
+def _files(items: list[Raw]) -> dict[Place, "PdfFile"]:
+    """Every PDF, counted before any is read. Raises PluginFailed."""
+    files: dict[Place, PdfFile] = {}
     for place, item in enumerate(items):
-        message = _decode_members(item)
-        content = message.get("content", Raw(b"null"))
+        content = _decode_members(item).get("content", Raw(b"null"))
         if not bytes(content).startswith(b"["):
             continue
-        parts = _decode_items(content)
-        changed = False
-        for at, part in enumerate(parts):
-            text = await _read_part(reader, part)
-            if text is not None:
-                pieces += 1
-                if pieces > MOST_FILES:
+        for at, part in enumerate(_decode_items(content)):
+            try:
+                file = _file(part)
+            except PluginFailed as error:
+                raise _of_file(len(files) + 1, error) from error
+            if file is not None:
+                if len(files) == MOST_FILES:
                     raise PluginFailed(f"pdf: more than {MOST_FILES} files")
-                parts[at], changed = Raw(_encode({"type": "text", "text": text})), True
-        if changed:
-            items[place] = Raw(_encode(message | {"content": Raw(_encode(parts))}))
-    return Read(Raw(_encode(items)) if pieces else messages, pieces)
+                files[place, at] = file
+    return files
 
 
-async def _read_part(reader: "PdfReader", part: Raw) -> str | None:
-    """The text of a part's PDF; None where it has none. Raises PluginFailed."""
+def _file(part: Raw) -> "PdfFile | None":
+    """A part's PDF; None where it has none. Raises PluginFailed."""
     from kproxy.plugins.pdf_file import file_of
 
     raw = bytes(part)
     if b"file" not in raw[:256] and b"pdf" not in raw[:256] and b"file" not in raw[-256:]:
         return None  # an image of megabytes is not taken apart to know that it is one
-    file = file_of(msgspec.json.decode(raw))
-    if file is None:
-        return None
-    source = await reader.read(file)
-    return f"[file: {source.title}]\n{source.text}\n[end of the file: {source.title}]"
+    return file_of(msgspec.json.decode(raw))
+
+
+def _of_file(number: int, error: PluginFailed, name: str = "") -> PluginFailed:
+    """The same failure, with the number of the file and the name that the caller gave it."""
+    which = f"file {number} ({name[:NAMED]})" if name else f"file {number}"
+    return PluginFailed(f"pdf: {which}: {error.reason.removeprefix('pdf: ')}")
 
 
 def code_plugin(

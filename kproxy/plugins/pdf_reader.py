@@ -36,7 +36,7 @@ REASONS = {
     "no pypdf": "pdf: the reader is not installed (pip install 'kproxy[pdf]')",
     "encrypted": "pdf: the file is encrypted",
     "bomb": "pdf: the file unpacks to more than it may",
-    "memory": "pdf: the file needs more memory than it may",
+    "memory": "pdf: the file needs more than {} MiB of memory",
     "broken": "pdf: the file is broken",
 }
 
@@ -80,20 +80,21 @@ class PdfReader:
             async with self._turn:
                 said = await self._extract(data, encoded)
             return Source(file.name, web_url(file.url), _text(said))
-        raise PluginFailed("pdf: took too long")
+        raise PluginFailed(f"pdf: took longer than {self._params.seconds:g} seconds")
 
     async def _load(self, file: PdfFile) -> tuple[bytes, bool]:
         params = self._params
         if not file.url:
             if len(file.base64) // 4 * 3 > params.size + 2:
-                raise PluginFailed("pdf: the file is over the limit")
+                raise PluginFailed(f"pdf: the file is over the limit of {params.size} bytes")
             return file.base64.encode("ascii", "replace"), True
         if not params.fetch:
             raise PluginFailed("pdf: files are not fetched here")
         try:
             answer = await self._fetcher.fetch(file.url, Budget(params.size, params.seconds))
         except Unfetched as error:
-            raise PluginFailed(f"pdf: {error.reason}") from error
+            most = f" of {params.size} bytes" if error.reason == "over the limit" else ""
+            raise PluginFailed(f"pdf: {error.reason}{most}") from error
         check_status(answer.status, "pdf: the file's server")
         return answer.body, False
 
@@ -108,7 +109,8 @@ class PdfReader:
         except msgspec.MsgspecError as error:  # killed by a limit, or by what it read
             raise PluginFailed("pdf: the reader gave up on the file") from error
         if said.error:
-            raise PluginFailed(REASONS.get(said.error, REASONS["broken"]))
+            reason = REASONS.get(said.error, REASONS["broken"])
+            raise PluginFailed(reason.format(params.memory >> 20))
         if not said.text:
             raise PluginFailed("pdf: the file has no text (scanned pages?)")
         return said

@@ -13,6 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from kproxy.admission.keys import Account, KeyRecord, digest
 from kproxy.admission.quota import Amount
 from kproxy.api.plugged import Asking, Plugins, Preparation, asking_of
+from kproxy.dialect.context import file_text
 from kproxy.dialect.openai import OpenAI
 from kproxy.errors import NotCarried, Rejected
 from kproxy.plugins.source import PluginFailed
@@ -246,11 +247,22 @@ async def test_zdr_turns_off_what_keeps_words(
     call = decode_chat(chat(plugins=["memory"], zdr=zdr), JsonLimits())
     offered = plugged(memory=finder.plugin(off_under_zdr=True))
     work = Preparation(offered, call, asking_of(call, "acct_1"), 100)
-    ready = await work.find(await work.read(), "n", None)
+    ready = await work.find(await work.read("n"), "n", None)
     assert len(finder.asked) == (not zdr)
     assert (ready == call) is zdr
     error = "off, because of 'zdr'" if zdr else None
     assert work.plugged().reports == [PluginReport("memory", not zdr, 0.0, sources, error=error)]
+
+
+async def test_nothing_is_looked_for_with_the_text_of_a_file(autojump_clock: MockClock) -> None:
+    finder = Finder()
+    texts = ("Sum it up", file_text("a.pdf", "I live in Oslo.", "n"))
+    content = [{"type": "text", "text": text} for text in texts]
+    messages = [{"role": "user", "content": content}]
+    call = decode_chat(chat(plugins=["memory"], messages=messages), JsonLimits())
+    work = Preparation(plugged(memory=finder.plugin()), call, asking_of(call, "acct_1"), 100)
+    await work.find(await work.read("n"), "n", None)
+    assert [asked.words for asked in finder.asked] == ["Sum it up"]
 
 
 @pytest.mark.parametrize("plugin", ["web-search", "gutenberg", "image-gen"])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from kproxy.dialect.context import Section, context, last_words, with_context
+from kproxy.dialect.context import Section, context, file_text, last_words, with_context
 from kproxy.plugins.source import Source
 from kproxy.schema.chat import decode_chat
 from kproxy.schema.jsonlimits import JsonLimits
@@ -122,3 +122,11 @@ def test_any_words_stay_whole(words: str, text: str) -> None:
 )
 def test_the_last_words_of_the_user(given: Any, expected: str) -> None:
     assert words_of(*given) == expected
+
+
+def test_a_file_is_no_word_of_the_user() -> None:
+    parts = [{"type": "text", "text": text} for text in ("a", file_text("f", "b", "n"), "c")]
+    body = json.dumps({"model": "auto", "messages": [user(parts)]}).encode()
+    read = decode_chat(body, JsonLimits()).request.messages
+    assert last_words(read, "n") == "a\nc"
+    assert "b" in last_words(read, "another")

@@ -81,7 +81,7 @@ class Reader:
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
 
-    async def read(self, messages: Raw) -> Read:
+    async def read(self, messages: Raw, nonce: str) -> Read:
         if self.error is not None:
             raise self.error
         read = [{**one, "content": "READ"} for one in json.loads(bytes(messages))]
