@@ -67,6 +67,15 @@ async def test_another_user_is_another_one(house: House) -> None:
         assert heard(house) == "What is my name?"
 
 
+async def test_a_newer_sentence_takes_the_place_of_its_like_alone(house: House) -> None:
+    for said in ("My name is Bob and I prefer metric units.", "My name is Al.", "I like tea."):
+        await say(house, said, user="u1")
+    await say(house, 'I hate tea. Fix this: "My name is Carol and I live in Rome."', user="u1")
+    listed = (await house.get("/v1/memories")).json()
+    texts = [one["text"] for one in listed["data"]]
+    assert texts == ["I hate tea.", "My name is Al.", "I prefer metric units."]
+
+
 async def test_the_list_and_its_end(house: House) -> None:
     await say(house, "My name is Ada. I prefer tea.", user="u1")
     await say(house, "I prefer coffee.")
