@@ -13,7 +13,7 @@ without it; only where nothing can be answered without it (a PDF that cannot be 
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -131,6 +131,10 @@ class Plugins:
     offered: Mapping[str, Finder | Reader | Tool] = field(default_factory=dict)
     rounds: int = 5
     layers: Callable[[], Sequence[Layer]] = tuple
+
+    def bring_tools(self, names: Iterable[str]) -> bool:
+        """Whether one of these gives the model a tool."""
+        return any(isinstance(self.offered.get(name), Tool) for name in names)
 
 
 @dataclass(frozen=True, slots=True)

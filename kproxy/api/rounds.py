@@ -28,6 +28,8 @@ from kproxy.api.plugged import Plugged, Result, Tool, failure
 from kproxy.dialect.calls import BETWEEN, Call, Calls, Said
 from kproxy.dialect.rounds import next_fields
 from kproxy.errors import DeadlineExceeded, FaultKind, Rejected
+from kproxy.guard.forms import Forms
+from kproxy.guard.heal import Form, is_valid
 from kproxy.outcome import AttemptOutcome, Ending, Usage
 from kproxy.plugins.source import PluginFailed
 from kproxy.routing.budget import affordable
@@ -81,6 +83,9 @@ class Rounds:
         self.made = 1
         self._fields: Mapping[str, Raw] = job.call.fields
         forms = job.passed.forms
+        self._heals = job.call.request.extension.heal is not False
+        self._forms = Forms("whole", None, self._fields.get("tools"))  # of our calls' arguments
+        self._calls: list[Call] = []  # the latest round's, as they were carried out
         self._is_prose = forms is None or forms.content is None  # JSON has nothing beside it
         self.texts: list[str] = []
         self.images: list[Raw] = []
@@ -111,8 +116,11 @@ class Rounds:
         if seen and self._is_prose:
             self.texts.append(seen)
         results: list[Result] = []
+        self._calls = list(said.calls)
         with trio.move_on_at(self._job.deadline) as scope:
             for number, call in enumerate(said.calls):
+                if number < AT_ONCE:
+                    self._calls[number] = call = await self._mended(call)
                 results.append(await self._carry_out(call, number))
         if scope.cancelled_caught:
             raise DeadlineExceeded("a plugin's tool took all the time there was")
@@ -127,7 +135,7 @@ class Rounds:
 
     def next(self, said: Said, results: Sequence[str]) -> Next | None:
         """The next round, for which all is reserved; None: a limit leaves no room for it."""
-        job = self._job
+        job, said = self._job, said._replace(calls=self._calls)
         closing = self.made + 1 >= self._most
         fields = next_fields(self._fields, said, results, ours=self.names if closing else ())
         prompt = b"".join(bytes(fields[name]) for name in PROMPT if name in fields)
@@ -150,6 +158,14 @@ class Rounds:
     def _stop(self, calls: Iterable[Call], why: str) -> None:
         for name in {self._tools[call.name][0] for call in calls}:
             self._note(name, 0.0, 0, why)
+
+    async def _mended(self, call: Call) -> Call:
+        """The call with its arguments healed, where they are no JSON object and can be."""
+        if not self._heals or is_valid(call.arguments, Form(arguments=True)):
+            return call
+        form, job = self._forms.arguments(call.name), self._job
+        healed = await job.service.apart.heal(call.arguments, "tool_calls", form, job.deadline)
+        return call._replace(arguments=healed.text) if healed.healed else call
 
     async def _carry_out(self, call: Call, number: int) -> Result:
         name, tool = self._tools[call.name]

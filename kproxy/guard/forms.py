@@ -3,6 +3,7 @@
 `response_format` switches healing on for a whole answer (contract section 10); a stream passes as
 it comes unless `x_kairosroute.heal` says otherwise, and `false` switches it off everywhere. Asked
 for so, it needs no `response_format` where there are tools: the arguments of a call are JSON, too.
+Those of calls of our own tools are healed in any case, streamed or not (`api/rounds.py`).
 
 The caller's schema is checked before anything is dispatched: here as far as `peek_schema` goes, the
 rest by `api/apart.py`. A tool's schema is the tool's: one that cannot be used says nothing, and is
@@ -33,6 +34,10 @@ MOST_READ = 4 * AT_ONCE
 """Parts of the schemas of all tools that one answer calls, see `Schema.weight`."""
 
 _PARAM = "x_kairosroute.heal"
+_NEEDS = (
+    f"'{_PARAM}' needs a 'response_format'; without 'stream' 'tools' are enough, "
+    "and plugins that bring tools."
+)
 _SCHEMA_PARAM = "response_format.json_schema.schema"
 _TOOLS_PARAM = "tools"
 _NOTHING = Raw(b"")
@@ -96,9 +101,11 @@ class Forms:
         return schema
 
 
-def read_forms(request: ChatRequest, fields: Mapping[str, Raw]) -> Forms | None:
-    """What is to be healed; None: nothing. Raises Rejected 400: `heal` is no way of healing, there
-    is nothing that it could mean, or the schema cannot be used."""
+def read_forms(
+    request: ChatRequest, fields: Mapping[str, Raw], *, ours: bool = False
+) -> Forms | None:
+    """What is to be healed; None: nothing. `ours`: plugins bring tools. Raises Rejected 400: `heal`
+    is no way of healing, there is nothing that it could mean, or the schema cannot be used."""
     asked, stream = request.extension.heal, bool(request.stream)
     if isinstance(asked, str) and asked not in WAYS:
         ways = "', '".join(WAYS)
@@ -109,10 +116,11 @@ def read_forms(request: ChatRequest, fields: Mapping[str, Raw]) -> Forms | None:
         return None
     if asked is False or (asked is None and (stream or not request.needs_json)):
         return None
-    if not request.needs_json and (stream or not request.tools):
-        raise rejected_field(
-            _PARAM, f"'{_PARAM}' needs a 'response_format'; 'tools' are enough without 'stream'."
-        )
+    if not request.needs_json:
+        if ours and stream and asked is True:
+            return None  # only calls of ours are healed
+        if stream or not (request.tools or ours):
+            raise rejected_field(_PARAM, _NEEDS)
     content = _content(fields["response_format"]) if request.needs_json else None
     way: Way = "whole" if not stream else "buffer" if asked == "buffer" else "stream"
     return Forms(way, content, fields.get("tools"))

@@ -246,6 +246,37 @@ async def test_usage_is_the_sum_in_json_mode(
     assert usage.prompt_tokens + usage.completion_tokens == 2 * USED
 
 
+@both
+@pytest.mark.parametrize("heal", [None, True])
+async def test_the_arguments_of_our_calls_are_healed(
+    autojump_clock: MockClock, nursery: trio.Nursery, stream: bool, heal: bool | None
+) -> None:
+    broken = tool_call(arguments="{'a': 1, \"b\": 2,}")
+    house = house_of(nursery, adder := Adder(), said(stream, None, broken), said(stream, "3"))
+    more = {} if heal is None else {"x_kairosroute": {"heal": heal}}
+    answer = await asked(house, stream=stream, **more)
+    assert answer.text == "3"
+    assert json.loads(adder.asked[0]) == {"a": 1, "b": 2}
+    called, result = sent(house.providers["cheap"].connections[0].requests[1])["messages"][-2:]
+    assert called["tool_calls"][0]["function"]["arguments"] == adder.asked[0]
+    assert result["content"] == "3"
+    assert house.at_rest()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "heal"),
+    [('{"a": 1, "b": 2,}', False), ("Hm.", None), ('{"a":1, "b":2, "c": "1"}', None)],
+)
+async def test_arguments_that_are_not_to_be_healed_go_as_they_are(
+    autojump_clock: MockClock, nursery: trio.Nursery, arguments: str, heal: bool | None
+) -> None:
+    call = tool_call(arguments=arguments)
+    house = house_of(nursery, adder := Adder(), said(False, None, call), said(False, "Well."))
+    more = {} if heal is None else {"x_kairosroute": {"heal": heal}}
+    await asked(house, stream=False, **more)
+    assert adder.asked == [arguments]
+
+
 # --- what is shown, and what it costs
 
 

@@ -105,11 +105,13 @@ async def test_a_result_that_is_blocked_is_not_told(
     autojump_clock: MockClock, nursery: trio.Nursery, stream: bool
 ) -> None:
     mail = Mail("a forbidden word")
+    mail.shown = "x"
     rounds = [said(stream, None, tool_call()), said(stream, "Well.")]
-    house = house_of(nursery, mail.plugins(), *rounds, rules=[WORDS])
+    house = house_of(nursery, mail.plugins(price=7), *rounds, rules=[WORDS])
     answer = await asked(house, stream=stream)
     assert answer.text == "Well."
     assert contents(house, 1)[-1] == "[error: content_blocked]"
+    assert house.receipts[0].attempts[0].cost == 7, "it was made all the same"
 
 
 async def test_what_was_read_is_looked_at(autojump_clock: MockClock, nursery: trio.Nursery) -> None:

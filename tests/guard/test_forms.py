@@ -83,6 +83,21 @@ def test_refused(heal: object, fields: dict[str, Any], param: str) -> None:
     assert (caught.value.status, caught.value.param) == (400, param)
 
 
+def test_plugins_that_bring_tools_are_enough() -> None:
+    def ours(heal: object, **fields: object) -> Forms | None:
+        body = {"messages": [{"role": "user", "content": "x"}], **fields}
+        body["x_kairosroute"] = {"heal": heal}
+        call = decode_chat(json.dumps({"model": "m", **body}).encode(), JsonLimits())
+        return read_forms(call.request, call.fields, ours=True)
+
+    found = ours(True)
+    assert found is not None
+    assert found.content is None
+    assert ours(True, stream=True) is None, "calls of ours alone"
+    with pytest.raises(Rejected, match="needs a 'response_format'"):
+        ours("buffer", stream=True)
+
+
 def test_a_comparison_shows_what_came() -> None:
     def compared(**extension: object) -> Forms | None:
         body = {
