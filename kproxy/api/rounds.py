@@ -173,18 +173,16 @@ class Rounds:
         if refused is not None:
             self._note(name, 0.0, 0, refused)
             return Result(f"[error: {refused}; this call was not carried out]")
-        started, made, error = trio.current_time(), None, None
-        trouble: BaseException | None = None
+        started, made, trouble = trio.current_time(), None, None
+        error: str | None = "it was cut off"
         try:
             with trio.fail_after(tool.seconds):
                 made = await tool.call(call.arguments)
             result = made._replace(text=await self._screened(_cut(made.text, tool.size)))
+            error = None
         except Exception as caught:
             trouble, error = caught, failure(name, caught)
             result = Result(f"[error: {error}]")
-        except trio.Cancelled as left:
-            trouble, error = left, "it was cut off"
-            raise
         finally:
             self._note(name, 1000 * (trio.current_time() - started), 1, error)
             bill = _bill(tool, made, trouble)
@@ -240,8 +238,9 @@ class Rounds:
         )
 
 
-def _bill(tool: Tool, made: Result | None, trouble: BaseException | None) -> _Bill | None:
-    """What a call has cost that has come to `made` or to `trouble`; None: nothing, to nobody.
+def _bill(tool: Tool, made: Result | None, trouble: Exception | None) -> _Bill | None:
+    """What a call has cost that has come to `made`, to `trouble`, or to neither: it was cancelled.
+    None: nothing, to nobody.
 
     Of one that nobody waited for, or that broke, the price may be due, and is ours to guess.
     """
@@ -258,8 +257,7 @@ def _bill(tool: Tool, made: Result | None, trouble: BaseException | None) -> _Bi
         return _Bill(Ending.FAULT, tool.price, guessed, FaultKind.UNAVAILABLE)
     if isinstance(trouble, trio.TooSlowError):
         return _Bill(Ending.FAULT, tool.price, guessed, FaultKind.TOTAL_TIMEOUT)
-    ending = Ending.ERROR if isinstance(trouble, Exception) else Ending.CANCELLED
-    return _Bill(ending, tool.price, guessed)
+    return _Bill(Ending.ERROR if trouble else Ending.CANCELLED, tool.price, guessed)
 
 
 def rounds_of(job: Job) -> Rounds | None:
