@@ -93,6 +93,17 @@ def test_a_half_that_was_not_finished_is_not_seen(board: Board) -> None:
     assert board.read(0, Topic.METRICS) == b"five"
 
 
+def test_what_is_spoilt_is_not_seen(board: Board) -> None:
+    """As a reader meets it whom the writer overtakes."""
+    place = board.place(0)
+    for text in (b"one", b"two"):
+        place.show(Topic.METRICS, text)
+    board._map[8192 + 16] ^= 1
+    assert board.read(0, Topic.METRICS) == b"one"
+    board._map[8192 + SIZES[Topic.METRICS] + 16] ^= 1
+    assert board.read(0, Topic.METRICS) is None
+
+
 def test_processes_see_each_other(board: Board) -> None:
     reader, writer = os.pipe()
     child = os.fork()
