@@ -12,6 +12,7 @@ from typing import Self
 
 import trio
 from msgspec import Raw
+from msgspec.structs import replace
 
 from kproxy.admission.quota import NOTHING, Amount, counted
 from kproxy.api.admit import Passed, limited_by, reserve
@@ -386,7 +387,7 @@ class Job:
             ),
             policy_version=plan.policy_version,
             guardrails=self._fired,
-            plugins=self._reports,
+            plugins=tuple(replace(one, cited=()) for one in self._reports),
         )
 
     def _server_timing(self, attempt: Attempt | None) -> bytes:

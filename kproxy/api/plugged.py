@@ -21,7 +21,7 @@ import trio
 from msgspec import Raw
 from msgspec.structs import replace
 
-from kproxy.dialect.context import Cited, Section, context, last_words, with_context
+from kproxy.dialect.context import Cited, Section, citations, context, last_words, with_context
 from kproxy.dialect.rounds import offer
 from kproxy.errors import DeadlineExceeded, Rejected
 from kproxy.plugins.layers import Layer
@@ -188,13 +188,21 @@ class Preparation:
         self._call = call = call.changed(call.fields["messages"])  # typed, too
         self._asking = self._asking._replace(words=last_words(call.request.messages, nonce))
         await self._all(Finder)
-        sections = [self._sections[name] for name in self._chosen if name in self._sections]
+        names = [name for name in self._chosen if name in self._sections]
+        sections = [self._sections[name] for name in names]
         text = await self._screened(context(sections, nonce), screen)
+        if text:
+            self._cite(names, sections)
         return call.changed(with_context(call.fields["messages"], text)) if text else call
 
     def plugged(self) -> Plugged:
         """What was done, and the tools."""
         return Plugged([self._reports[name] for name in self._chosen], self._tools)
+
+    def _cite(self, names: Sequence[str], sections: Sequence[Section]) -> None:
+        for place, citation in citations(sections):
+            report = self._reports[names[place]]
+            self._reports[names[place]] = replace(report, cited=(*report.cited, citation))
 
     async def _screened(self, text: str, screen: Screen | None) -> str:
         """Without what was found where a rule blocks it: that is not the caller's fault."""

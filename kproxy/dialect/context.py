@@ -8,15 +8,16 @@ so that the answer can cite it (contract section 9). What the user has said in e
 in the same way, between marks of its own: it needs no citing, and is no stranger's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
 from msgspec import Raw
 
 from kproxy.schema.chat import Message
+from kproxy.schema.receipt import Citation
 
-__all__ = ["Cited", "Section", "context", "file_text", "last_words", "with_context"]
+__all__ = ["Cited", "Section", "citations", "context", "file_text", "last_words", "with_context"]
 
 Members = dict[str, Raw]
 
@@ -97,23 +98,38 @@ def context(sections: Sequence[Section], nonce: str) -> str:
     return "\n\n".join(marked)
 
 
+def citations(sections: Sequence[Section]) -> list[tuple[int, Citation]]:
+    """What the numbers in `context` stand for: the place of the section, and the source."""
+    foreign = [(place, one) for place, one in enumerate(sections) if not one.own]
+    return [
+        (foreign[place][0], Citation(number, piece.title, piece.url))
+        for place, piece, _, number in _shown([one for _, one in foreign])
+        if number
+    ]
+
+
 def _blocks(sections: Sequence[Section]) -> str:
     """Each section under its heading; empty where nothing was found."""
-    blocks, number = [], 0
-    for heading, pieces, size, _ in sections:
-        lines, left = [], size
-        for piece in pieces:
+    blocks: dict[int, list[str]] = {}
+    for place, piece, said, number in _shown(sections):
+        head = f"[{number}] {piece.title} <{piece.url}>\n" if number else ""
+        blocks.setdefault(place, [f"{sections[place].heading}:"]).append(head + said)
+    return "\n\n".join("\n\n".join(lines) for lines in blocks.values())
+
+
+def _shown(sections: Sequence[Section]) -> Iterator[tuple[int, Cited, str, int]]:
+    """Each piece that there is room for: its section's place, itself, what of it is shown, and its
+    number; 0 where it has no origin to cite."""
+    number = 0
+    for place, section in enumerate(sections):
+        left = section.size
+        for piece in section.pieces:
             said = _cut(piece.text, left)
             if not said:
                 break
             left -= len(said.encode())
-            if piece.url:
-                number += 1
-                said = f"[{number}] {piece.title} <{piece.url}>\n{said}"
-            lines.append(said)
-        if lines:
-            blocks.append("\n\n".join([f"{heading}:", *lines]))
-    return "\n\n".join(blocks)
+            number += bool(piece.url)
+            yield place, piece, said, number if piece.url else 0
 
 
 def with_context(messages: Raw, text: str) -> Raw:

@@ -10,6 +10,7 @@ from kproxy.outcome import AttemptOutcome, Ending, Usage
 
 __all__ = [
     "Candidate",
+    "Citation",
     "Classification",
     "Decision",
     "Execution",
@@ -74,12 +75,20 @@ class Fired(msgspec.Struct, frozen=True):
     count: int
 
 
+class Citation(msgspec.Struct, frozen=True):
+    """A source that an answer may cite as `[n]`."""
+
+    n: int
+    title: str
+    url: str
+
+
 class PluginReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """What became of one plugin's work, without a word of its text (contract section 9).
 
     `ms` is how long it worked, in milliseconds. `sources` are the pieces that it has brought,
-    `calls` how often the model has called it, `kept` what it has remembered. `error` is ours and
-    short.
+    `calls` how often the model has called it, `kept` what it has remembered. `cited` is for the
+    caller, and not on the receipt. `error` is ours and short.
     """
 
     id: str
@@ -89,6 +98,7 @@ class PluginReport(msgspec.Struct, frozen=True, omit_defaults=True):
     calls: int | None = None
     kept: int | None = None
     error: str | None = None
+    cited: tuple[Citation, ...] = ()
 
 
 class Execution(msgspec.Struct, frozen=True):

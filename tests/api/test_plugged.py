@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import trio
 from msgspec import Raw
+from msgspec.structs import replace
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from kproxy.admission.keys import Account, KeyRecord, digest
@@ -60,7 +61,10 @@ async def test_what_was_found_stands_before_the_words_of_the_user(
     assert user["content"].startswith("<context-")
     assert "[1] A page <https://a.test/>\nWater boils at 100 degrees." in user["content"]
     assert user["content"].endswith("\n\nAt what heat?")
-    assert reports(answer) == [{"id": "web-search", "ok": True, "ms": 2_000.0, "sources": 1}]
+    cited = [{"n": 1, "title": "A page", "url": "https://a.test/"}]
+    report = {"id": "web-search", "ok": True, "ms": 2_000.0, "sources": 1}
+    assert reports(answer) == [{**report, "cited": cited}]
+    assert house.receipts[0].plugins == (PluginReport("web-search", True, 2_000.0, 1),)
     (receipt,) = house.receipts
     assert [one.id for one in receipt.plugins] == ["web-search"]
     assert b"Water" not in json.dumps(str(receipt)).encode()
@@ -251,7 +255,8 @@ async def test_zdr_turns_off_what_keeps_words(
     assert len(finder.asked) == (not zdr)
     assert (ready == call) is zdr
     error = "off, because of 'zdr'" if zdr else None
-    assert work.plugged().reports == [PluginReport("memory", not zdr, 0.0, sources, error=error)]
+    (report,) = work.plugged().reports
+    assert replace(report, cited=()) == PluginReport("memory", not zdr, 0.0, sources, error=error)
 
 
 async def test_nothing_is_looked_for_with_the_text_of_a_file(autojump_clock: MockClock) -> None:

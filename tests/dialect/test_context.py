@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from kproxy.dialect.context import Section, context, file_text, last_words, with_context
+from kproxy.dialect.context import Section, citations, context, file_text, last_words, with_context
 from kproxy.plugins.source import Source
 from kproxy.schema.chat import decode_chat
 from kproxy.schema.jsonlimits import JsonLimits
+from kproxy.schema.receipt import Citation
 
 PAGE = Source("A page", "https://a.test/", "Water boils.")
 NOTE = Source("", "", "The user is called Ada.")
@@ -53,6 +54,18 @@ def test_what_is_the_users_own_stands_apart() -> None:
     assert "not to be trusted" in foreign
     assert "Ada" not in foreign
     assert "[1] A page" in foreign
+
+
+def test_the_numbers_have_their_sources() -> None:
+    sections = [
+        Section("Known", [NOTE], 100, own=True),
+        Section("From the web", [PAGE, PAGE], len(PAGE.text)),
+        Section("Books", [NOTE, PAGE], 100),
+    ]
+    assert citations(sections) == [
+        (1, Citation(1, "A page", "https://a.test/")),
+        (2, Citation(2, "A page", "https://a.test/")),
+    ]
 
 
 def test_nothing_found_is_no_text() -> None:
