@@ -238,6 +238,7 @@ class Job:
         charged = self._charged(status)
         if self.plan.strategy != "compare" and self.plugged is None:  # its rounds are no repeats
             self.service.metrics.further(self.outcomes)
+        self.service.metrics.plugged(self._reports)
         receipt = self.exchange.receipt = self._kept or self._receipt(status, charged)
         try:
             self.service.journal.append(receipt)

@@ -26,6 +26,7 @@ from prometheus_client.registry import Collector
 from kproxy.errors import FaultKind
 from kproxy.outcome import AttemptOutcome, Ending, Usage
 from kproxy.routing.live import Live
+from kproxy.schema.receipt import PluginReport
 from kproxy.telemetry.pooled import (
     Family,
     Merge,
@@ -142,6 +143,7 @@ class Metrics(Collector):
         self._overhead = Distribution(SHORT)
         self._refused: Counter[Labels] = Counter()
         self._further: Counter[Labels] = Counter()
+        self._plugins: Counter[Labels] = Counter()
         self.in_flight = 0  # requests that a handler has not left
         self.resting: Mapping[Labels, float] = {}  # seconds by route, see `note_routes`
         self._rules: dict[str, Merge] = {"kproxy_route_resting_seconds": "max"}
@@ -193,6 +195,11 @@ class Metrics(Collector):
             if before:
                 self._further[_why(before, one),] += 1
             before.append(one)
+
+    def plugged(self, reports: Iterable[PluginReport]) -> None:
+        """A request is over: count what became of its plugins."""
+        for one in reports:
+            self._plugins[one.id, "ok" if one.ok else "failed"] += 1
 
     def first_token(self, provider: str, model: str, seconds: float) -> None:
         """The first token of an answer has come."""
@@ -267,6 +274,9 @@ class Metrics(Collector):
             "Attempts after the first: the same route again, another one, or one beside another.",
             ("why",),
             self._further,
+        )
+        yield _counter(
+            "plugins", "Requests' plugins by what became of them.", ("plugin", "end"), self._plugins
         )
         yield _gauge("requests_in_flight", "Requests being answered.", (), {(): self.in_flight})
         yield _gauge(

@@ -155,6 +155,7 @@ async def test_half_of_what_is_left_of_the_deadline_is_the_answers(
     assert reports(answer) == [
         {"id": "web-search", "ok": False, "ms": 4000.0, "error": "it took too long"}
     ]
+    assert house.counted("kproxy_plugins_total", plugin="web-search", end="failed") == 1
     assert house.at_rest()
 
 
