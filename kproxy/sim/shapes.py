@@ -190,8 +190,10 @@ def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, An
     for word in ("properties", "$defs"):
         if isinstance(first.get(word), Mapping) and isinstance(second.get(word), Mapping):
             whole[word] = {**first[word], **second[word]}
-    if isinstance(first.get("required"), list) and isinstance(second.get("required"), list):
-        whole["required"] = list(dict.fromkeys([*first["required"], *second["required"]]))
+    ours, theirs = first.get("required"), second.get("required")
+    if isinstance(ours, list) and isinstance(theirs, list):
+        names = (name for name in (*ours, *theirs) if isinstance(name, str))
+        whole["required"] = list(dict.fromkeys(names))
     return whole
 
 

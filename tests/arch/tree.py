@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PYTHON_DIRECTORIES = ("kproxy", "tests", "bench")
 # What tools and trials leave behind.
 NOT_OURS = re.compile(
-    r"(.*/)?(\.git|\.venv.*|\..*_cache|\.hypothesis|__pycache__|build|dist)(/.*)?"
+    r"(.*/)?(\.git|\.venv.*|\..*_cache|\.hypothesis|__pycache__|node_modules|build|dist)(/.*)?"
 )
 
 

@@ -5,7 +5,7 @@ import re
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kproxy.sim.chance import Chance
@@ -115,6 +115,7 @@ ANYTHING = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(WORDS), ANYTHING), st.integers())
+@example({"$ref": "#", "required": [[]]}, 0)
 def test_any_schema_at_all_gives_some_json(schema, seed):
     msgspec.json.encode(instance(schema, Chance(seed)))
 
