@@ -6,7 +6,7 @@ from trio.testing import MockClock
 
 from kproxy.errors import Fault, FaultKind
 from kproxy.routing.live import HealthParams, Routes
-from kproxy.sharing import PERIOD, STALE, Turn, join
+from kproxy.sharing import STALE, Turn, join
 from kproxy.store.board import Board, Topic
 from kproxy.telemetry.metrics import Metrics
 
@@ -38,20 +38,17 @@ def board() -> Board:
     return Board(2)
 
 
-async def test_shown_and_heard_once_a_period(
-    board: Board, autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
+async def test_what_one_shows_the_other_hears(board: Board, mock_clock: MockClock) -> None:
+    await trio.lowlevel.checkpoint()
     one, other = Worker(board, 0), Worker(board, 1)
-    nursery.start_soon(one.sharing.run)
-    nursery.start_soon(other.sharing.run)
     one.answer()
-    while other.samples() == 0:  # noqa: ASYNC110 - threads show metrics, by another clock
-        await trio.sleep(PERIOD)
-    assert one.samples() == 1
+    for worker in (one, other):
+        worker.sharing.show_all()
+    one.sharing.exchange()
+    assert (one.samples(), other.samples()) == (1, 1)
     text = other.metrics.render().decode()
     assert "kproxy_workers 2.0" in text
     assert "kproxy_workers_replaced 0.0" in text
-    nursery.cancel_scope.cancel()
 
 
 async def test_rests_end_at_the_same_moment_by_every_clock(
