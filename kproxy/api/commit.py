@@ -22,6 +22,7 @@ from kproxy.api.record import AttemptRecord
 from kproxy.api.rounds import Rounds
 from kproxy.dialect.editor import Edited
 from kproxy.dialect.flow import Flow, FlowState, Wanted
+from kproxy.dialect.lane import LONGEST, Lane
 from kproxy.dialect.transcript import Transcript
 from kproxy.downstream.exchange import HEARTBEAT, Exchange, ExchangeState
 from kproxy.errors import Fault, FaultKind, Rejected
@@ -49,11 +50,17 @@ NO_STREAMS = frozenset({b"text/html", b"application/json"})
 """Media types that are surely no event stream. Providers are not strict about the right one."""
 
 
+LESSONS = 8
+"""Chunks of one stream that are taken for a pattern of the others, before it is found to have
+none."""
+
+
 class Relay:
     """Provider bytes to caller bytes, see `transport.duplex.Stage`."""
 
     __slots__ = (
-        "_beat", "_body", "_exchange", "_flow", "_holds", "_pace", "clean", "finished", "rest",
+        "_beat", "_body", "_exchange", "_flow", "_holds", "_lane", "_lessons", "_pace", "clean",
+        "finished", "rest",
     )  # fmt: skip
 
     def __init__(
@@ -71,12 +78,25 @@ class Relay:
         self._holds = holds  # the last bytes wait for the ledger, see `rest`
         self._pace = pace  # seconds without a byte, until a comment shows that we are alive
         self._beat = math.inf  # when that is; only where text may be held back
+        self._lane: Lane | None = None  # what most chunks of this stream look like
+        limits = attempt.endpoint.limits
+        short = min(limits.sse_line, limits.sse_event) >= LONGEST
+        self._lessons = LESSONS if exchange.verbatim and short else 0
         self.rest = b""
         self.finished = False
         self.clean = True  # the provider's framing held: its connection may be used again
 
     def take(self, data: bytes) -> bytes:
         """Raises Fault where the provider's bytes cannot go on as an answer."""
+        if self._lane is not None:
+            text = self._lane.text(data)
+            if text >= 0:
+                self._flow.text += text
+                return data
+        return self._read(data)
+
+    def _read(self, data: bytes) -> bytes:
+        """Chunks that must be looked at one by one."""
         flow, body, exchange = self._flow, self._body, self._exchange
         if not data:
             return self.lost(None)
@@ -84,14 +104,25 @@ class Relay:
             payload = body.feed(data)
         except ProtocolError as error:
             return self.lost(error)
+        before = flow.text
         out = flow.take(payload)
         if not flow.adopted and flow.waits:
             return exchange.frame(out)
         if flow.state is FlowState.DONE or body.complete:
             return self._ended(out)
         if out is payload and body.verbatim and exchange.verbatim:
+            self._learn(payload, flow.text - before)
             return data
+        self._lane = None  # half a chunk may be held, or half an event
         return exchange.frame(out if flow.edited is None else self._alive(out))
+
+    def _learn(self, event: bytes, text: int) -> None:
+        """An event has passed as it came: others may look like it, or like one before."""
+        if not self._flow.passes:
+            self._lane = None
+        elif self._lessons:
+            self._lessons -= 1
+            self._lane = Lane.learn(event, text) or self._lane
 
     def _alive(self, out: bytes) -> bytes:
         """What is to leave, or a comment where all was held back for long: a whole answer may be,

@@ -153,6 +153,12 @@ class Flow:
         return self.calls is not None and self.calls.goes_on
 
     @property
+    def passes(self) -> bool:
+        """Whether the text goes to the caller as it comes, and none of it is held or remembered."""
+        touched = self._part is not None or self.calls is not None or self.edited is not None
+        return self.adopted and self.state is FlowState.OPEN and not touched
+
+    @property
     def waits(self) -> bool:
         """Whether only the adoption is missing: what comes next would place the extension."""
         return not self.adopted and (bool(self._stash) or self.state is FlowState.FINISHED)

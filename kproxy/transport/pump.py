@@ -137,37 +137,33 @@ class Pump:
         """The source may have bytes: carry them over until it is empty or the sink is full."""
         if self._rest is not None or self._error is not None or self._stage.finished:
             return
+        source, stage, sink = self._source, self._stage, self._sink
         try:
-            self._carry()
+            for _ in range(ROUNDS):
+                data = source.receive_nowait()
+                if data is None:
+                    return
+                out = stage.take(data)
+                if out and (sent := sink.send_nowait(out)) < len(out):
+                    self._block(out, sent)
+                    return
+                if stage.finished:
+                    self._wake()
+                    return
+                self._heard = source.hub.now
+                if len(data) < RECEIVE_SIZE and not source.greedy:
+                    return
         except Exception as error:
             self.fail(error)
-
-    def _carry(self) -> None:
-        source, stage = self._source, self._stage
-        for _ in range(ROUNDS):
-            data = source.receive_nowait()
-            if data is None:
-                return
-            out = stage.take(data)
-            if out and not self._offer(out):
-                return
-            if stage.finished:
-                self._wake()
-                return
-            self._heard = source.hub.now
-            if len(data) < RECEIVE_SIZE and not source.greedy:
-                return
+            return
         self._yielded = True
         self._wake()
 
-    def _offer(self, out: bytes) -> bool:
-        sent = self._sink.send_nowait(out)
-        if sent == len(out):
-            return True
+    def _block(self, out: bytes, sent: int) -> None:
+        """The sink has taken only so much: the rest waits for it."""
         self._rest = memoryview(out)[sent:]
         self._source.deadline = math.inf  # the silence is ours now
         self._sink.deadline = self._sink_deadline()
-        return False
 
     def _sink_deadline(self) -> float:
         """How long the sink may take nothing: its stall, within the whole's deadline."""
