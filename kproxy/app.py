@@ -47,6 +47,10 @@ from kproxy.transport.renewal import Renewal
 
 __all__ = ["Seat", "Started", "serve", "serve_on"]
 
+YOUNG = 10_000
+"""Objects made, and not gone by themselves, after which cycles are looked for among them. Python's
+700 looks ten times for each of some requests under way, and finds none: a twelfth of a request."""
+
 log = logging.getLogger("kproxy")
 
 
@@ -174,8 +178,7 @@ async def _run(
         await nursery.start(carry_out, seat.orders, listener, draining, hangup)
         await nursery.start(admin.serve)  # until the end: a draining process is still watched
         await nursery.start(listener.serve)
-        gc.collect()
-        gc.freeze()  # what lives from here to the end need not be looked at again
+        _spare_cycles()
         if sharing is not None:
             sharing.show_all()
             nursery.start_soon(sharing.run)
@@ -187,6 +190,13 @@ async def _run(
         nursery.cancel_scope.cancel()
     endpoints.close()
     hub.close()
+
+
+def _spare_cycles() -> None:
+    """What lives from here to the end need not be looked at again, and what comes not so often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG)
 
 
 def _started(

@@ -10,7 +10,7 @@ request.
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import partial
 from typing import NamedTuple
 
 import trio
@@ -133,6 +133,15 @@ async def _prepared(
     return passed._replace(call=call), guarded, work.plugged()
 
 
+class _Known(NamedTuple):
+    """What a plan is made of beside the request. `stays`: who answered the conversation's last
+    turn."""
+
+    prompt_tokens: int
+    stays: str | None
+    now: float
+
+
 class _Ready(NamedTuple):
     """A request that may be dispatched. `entries`: it is a comparison."""
 
@@ -149,7 +158,7 @@ def _ready(
     request, now = passed.call.request, trio.current_time()
     prompt_tokens = estimate_prompt_tokens(passed.call.prompt)
     stays = None if turn is None else service.conversations.route(turn, now)
-    decide = _decider(service, passed, words, prompt_tokens, stays, refuses)
+    decide = _decider(service, passed, words, _Known(prompt_tokens, stays, now), refuses)
     if not isinstance(request, CompareRequest):
         held, decision = reserve(service, passed, prompt_tokens, decide(request))
         return _Ready(held, decision, prompt_tokens)
@@ -162,10 +171,13 @@ def _ready(
 def _refusals(service: Service, call: ChatCall) -> Refuses:
     """What the APIs of providers have no words for in this request, each looked at once."""
 
-    @cache
+    known: dict[str, NotCarried | None] = {}
+
     def refuses(provider: str) -> NotCarried | None:
-        endpoint = service.endpoints.get(provider)
-        return None if endpoint is None else endpoint.dialect.refuses(call.fields)
+        if provider not in known:
+            endpoint = service.endpoints.get(provider)
+            known[provider] = None if endpoint is None else endpoint.dialect.refuses(call.fields)
+        return known[provider]
 
     return refuses
 
@@ -181,27 +193,33 @@ def _decider(
     service: Service,
     passed: Passed,
     words: ChatCall,
-    prompt_tokens: int,
-    stays: str | None,
+    known: _Known,
     refuses: Refuses,
 ) -> Callable[[ChatRequest], Plan]:
     """The planner with what is known at this moment. The router is asked about `words` where
-    something depends on it. `stays`: who answered the conversation's last turn.
+    something depends on it.
     """
     key = key_constraints(passed.caller)
     model = words.request.model
     judged = is_auto(model) or model == COMPARE or key.min_quality is not None
     judged = judged or bool(service.policy.routing.floors)
     appraisal = service.appraise(words.request) if judged else None
-    asked = words.request
-    routes = without_queues(
-        service.routes.snapshot(trio.current_time()),
-        service.queues(),
-        (asked.model, *(asked.extension.models or ())),
-    )
+    routes, queues = service.routes.snapshot(known.now), service.queues(known.now)
+    if queues:
+        routes = without_queues(routes, queues, (model, *(words.request.extension.models or ())))
 
     def decide(request: ChatRequest) -> Plan:
         catalog, policy = service.catalog, service.policy
-        return plan(request, prompt_tokens, catalog, policy, routes, key, appraisal, stays, refuses)
+        return plan(
+            request,
+            known.prompt_tokens,
+            catalog,
+            policy,
+            routes,
+            key,
+            appraisal,
+            known.stays,
+            refuses,
+        )
 
     return decide

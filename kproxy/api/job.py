@@ -44,7 +44,7 @@ __all__ = ["Admitted", "Job"]
 
 log = logging.getLogger("kproxy.ledger")
 
-CHARGED = frozenset({Ending.COMPLETE, Ending.SUPERSEDED, Ending.CANCELLED, Ending.REJECTED})
+CHARGED = (Ending.COMPLETE, Ending.SUPERSEDED, Ending.CANCELLED, Ending.REJECTED)
 """Ends of an attempt that are no provider's failure: what was used until then is charged. Of a
 provider's refusal that is nothing; of a rule's, that an answer meets, what was written."""
 
@@ -345,7 +345,7 @@ class Job:
         return () if self.plugged is None else tuple(self.plugged.reports)
 
     def _cost(self) -> int | None:
-        return total_cost(outcome.cost for outcome in self.outcomes)
+        return total_cost([outcome.cost for outcome in self.outcomes])
 
     def _savings(self, usage: Usage) -> int:
         pinned = not is_auto(self.call.request.model)
@@ -397,4 +397,4 @@ class Job:
             times = attempt.times
             first = (times.first_token or times.head) - times.connected
             spans += [(b"connect", times.connected - times.started), (b"first_token", first)]
-        return b", ".join(b"%b;dur=%.3f" % (name, 1000 * span) for name, span in spans)
+        return b", ".join([b"%b;dur=%.3f" % (name, 1000 * span) for name, span in spans])

@@ -64,7 +64,7 @@ class AttemptRecord:
     """See the module. The attempt's connection is the record's until it has ended."""
 
     __slots__ = (
-        "_ended", "_grant", "_job", "attempt", "flow", "given", "own_key", "shown", "spec", "told",
+        "_ended", "_grant", "_job", "attempt", "flow", "own_key", "shown", "spec", "told",
     )  # fmt: skip
 
     def __init__(self, job: Request, spec: AttemptSpec, attempt: Attempt, grant: Grant) -> None:
@@ -73,7 +73,6 @@ class AttemptRecord:
         self._ended = False
         self.spec = spec
         self.attempt = attempt
-        self.given = attempt.timing.given(attempt.times.started)
         self.flow: Flow | None = None  # of a stream: what it has said so far
         self.told: ReplyFacts | None = None  # of a whole answer: what it says
         self.own_key = False  # sent with a key of the caller's, not with the operator's
@@ -150,7 +149,8 @@ class AttemptRecord:
         if self.own_key and fault.kind in OF_THE_KEY:
             self._grant.abandoned(now, None)
         else:
-            accrued = accrues(fault, self.given, self.spec.full)
+            given = self.attempt.timing.given(self.attempt.times.started)
+            accrued = accrues(fault, given, self.spec.full)
             self._grant.failed(now, fault, accrued=accrued)
         metrics = job.service.metrics
         metrics.fault(model.provider, fault.kind)

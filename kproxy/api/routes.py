@@ -90,10 +90,12 @@ class Router:
         path = exchange.head.target.partition(b"?")[0]
         if path.startswith(PREFIX):
             path = path[4:]
-        for start in _WITH_ID:
-            if path.startswith(start) and path != start:
-                path = start + b"{id}"  # an id is the rest of the path, slashes included
         methods = self._routes.get(path)
+        if methods is None:
+            for start in _WITH_ID:
+                if path.startswith(start) and path != start:
+                    path = start + b"{id}"  # an id is the rest of the path, slashes included
+            methods = self._routes.get(path)
         if methods is None:
             shown = path[:256].decode("ascii", "replace")
             raise Rejected(404, "not_found", f"There is nothing at {shown}.")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Protocol
 
 import trio
@@ -38,6 +39,9 @@ from kproxy.transport.timers import Timers
 from kproxy.upstream.endpoint import Endpoint
 
 __all__ = ["Pressure", "Service"]
+
+
+NO_QUEUES: Mapping[str, float] = MappingProxyType({})
 
 
 class Ledger(Protocol):
@@ -149,15 +153,21 @@ class Service:
     def make_room(self, exchange: Exchange) -> None:
         """Raises Rejected 503 where there is more to do than can be done in time."""
         pressure = self.pressure
-        refusal = shed(pressure.turn(), pressure.late, exchange.chance)
-        if refusal is not None:
-            raise refusal
+        turn = pressure.turn()
+        if turn > pressure.late:
+            refusal = shed(turn, pressure.late, exchange.chance)
+            if refusal is not None:
+                raise refusal
 
-    def queues(self) -> Mapping[str, float]:
+    def queues(self, now: float) -> Mapping[str, float]:
         """Providers for whose connections others wait too long already, and how many seconds."""
-        now, most = trio.current_time(), self.pressure.queue
-        waits = ((slug, one.pool.wait(now)) for slug, one in self.endpoints.items())
-        return {slug: wait for slug, wait in waits if wait > most}
+        found: Mapping[str, float] = NO_QUEUES
+        for slug, endpoint in self.endpoints.items():
+            if endpoint.pool.queued:
+                wait = endpoint.pool.wait(now)
+                if wait > self.pressure.queue:
+                    found = {**found, slug: wait}
+        return found
 
     def identify(self, exchange: Exchange) -> Caller:
         """Who is calling. Raises Rejected 401; without keys 403 for a foreign web page."""

@@ -123,11 +123,15 @@ class OpenAI:
             raise Fault(FaultKind.ERROR_EVENT, "an error inside a 200")
         if not reply.choices:
             raise Fault(FaultKind.NO_CONTENT, "a completion without choices")
-        if any(choice.finish_reason is None for choice in reply.choices):
-            raise Fault(FaultKind.NO_CONTENT, "a completion without a finish reason")
+        text = 0
+        for choice in reply.choices:
+            if choice.finish_reason is None:
+                raise Fault(FaultKind.NO_CONTENT, "a completion without a finish reason")
+            if choice.message is not None:
+                text += choice.message.output_bytes
         return ReplyFacts(
             usage=read_usage(reply.usage),
-            text=sum(choice.message.output_bytes for choice in reply.choices if choice.message),
+            text=text,
             tagged=len(reply.x_kairosroute) > 0,
             model=reply.model,
         )

@@ -27,6 +27,8 @@ __all__ = [
     "used",
 ]
 
+NULL = msgspec.Raw(b"null")
+
 _quote = msgspec.json.Encoder().encode
 
 
@@ -126,37 +128,63 @@ class Settlement(msgspec.Struct, frozen=True):
     plugins: tuple[PluginReport, ...] = ()
 
     @property
-    def cost_usd(self) -> str | None:
+    def cost_usd(self) -> bytes | None:
         """Plain decimal for the header; None when the price is not known."""
-        return None if self.cost is None else format_usd(self.cost)
+        return None if self.cost is None else format_usd(self.cost).encode("ascii")
 
     @property
-    def savings_usd(self) -> str:
+    def savings_usd(self) -> bytes:
         """Plain decimal for the header, never below 0."""
-        return format_usd(max(0, self.savings))
+        return format_usd(self.savings).encode("ascii") if self.savings > 0 else b"0"
 
     @property
     def fields(self) -> Headers:
         """Cost and savings; no cost where the price is not known (contract section 7)."""
-        fields: Headers = [(SAVINGS, self.savings_usd.encode("ascii"))]
-        if self.cost_usd is not None:
-            fields.append((COST, self.cost_usd.encode("ascii")))
+        fields: Headers = [(SAVINGS, self.savings_usd)]
+        cost_usd = self.cost_usd
+        if cost_usd is not None:
+            fields.append((COST, cost_usd))
         return fields
 
 
 def extension_json(settlement: Settlement, explain: bytes | None = None) -> bytes:
     """The `x_kairosroute` object (contract section 3); `explain` is JSON and is put in as it is."""
     cost_usd = settlement.cost_usd
-    members = [
-        (b"provider", _quote(settlement.provider)),
-        (b"cost_usd", b"null" if cost_usd is None else cost_usd.encode()),
-        (b"savings_usd", settlement.savings_usd.encode()),
-        (b"routed_from", _quote(settlement.routed_from)),
-        (b"model", _quote(settlement.model)),
-        (b"receipt_id", _quote(settlement.receipt_id)),
-        (b"attempts", _quote(settlement.attempts)),
-        (b"strategy", _quote(settlement.strategy)),
-    ]
+    usual = _quote(
+        _Usual(
+            settlement.provider,
+            NULL if cost_usd is None else msgspec.Raw(cost_usd),
+            msgspec.Raw(settlement.savings_usd),
+            settlement.routed_from,
+            settlement.model,
+            settlement.receipt_id,
+            settlement.attempts,
+            settlement.strategy,
+        )
+    )
+    members = _unusual(settlement)
+    if explain is not None:
+        members.append((b"explain", explain))
+    if not members:
+        return usual
+    return b"%b,%b}" % (usual[:-1], b",".join([b'"%b":%b' % member for member in members]))
+
+
+class _Usual(msgspec.Struct, frozen=True):
+    """What every such object has, in this order."""
+
+    provider: str | None
+    cost_usd: msgspec.Raw
+    savings_usd: msgspec.Raw
+    routed_from: str
+    model: str | None
+    receipt_id: str
+    attempts: int
+    strategy: str
+
+
+def _unusual(settlement: Settlement) -> list[tuple[bytes, bytes]]:
+    members = []
     if settlement.joins:
         members.append((b"rescued", _quote(settlement.joins)))
     if settlement.guardrails:
@@ -172,6 +200,4 @@ def extension_json(settlement: Settlement, explain: bytes | None = None) -> byte
         members.append((b"plugins", _quote(settlement.plugins)))
     if settlement.estimated:
         members.append((b"estimated", b"true"))
-    if explain is not None:
-        members.append((b"explain", explain))
-    return b"{" + b",".join(b'"%b":%b' % member for member in members) + b"}"
+    return members

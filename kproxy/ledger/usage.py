@@ -100,12 +100,19 @@ def estimate_usage(prompt_tokens: int, completion_bytes: int, most: int | None =
 
 def _first(*values: Count) -> int | None:
     """The first credible count."""
-    return next((count for count in map(_count, values) if count is not None), None)
+    for value in values:
+        if value is not None and 0 <= value <= _MOST:
+            return int(value)
+    return None
 
 
 def _largest(*values: Count) -> int:
     """The largest credible count: a host that has two names for one thing fills one of them."""
-    return max((count for count in map(_count, values) if count is not None), default=0)
+    most = 0
+    for value in values:
+        if value is not None and most < value <= _MOST:
+            most = int(value)
+    return most
 
 
 def _count(value: Count) -> int | None:

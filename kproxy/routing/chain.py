@@ -15,7 +15,6 @@ The chain is the decision part of the loop over attempts; `upstream/race.py` is 
 5. A request that an endpoint's API has no words for was not sent there, and does not count.
 """
 
-from collections import Counter
 from collections.abc import Iterable
 
 import msgspec
@@ -53,7 +52,7 @@ class Chain:
         self._chance = chance
         self._fresh = list(plan.attempts)
         self._again: list[Step] = []
-        self._failures: Counter[str] = Counter()  # by model key
+        self._failures: dict[str, int] = {}  # by model key
         self._down: set[str] = set()  # providers that have failed
         self.started = 0
 
@@ -80,6 +79,8 @@ class Chain:
         return step
 
     def _next_fresh(self) -> AttemptSpec:
+        if not self._down:
+            return self._fresh.pop(0)
         elsewhere = (spec for spec in self._fresh if spec.model.provider not in self._down)
         spec = next(elsewhere, self._fresh[0])
         self._fresh.remove(spec)
@@ -99,11 +100,11 @@ class Chain:
 
     def failed(self, spec: AttemptSpec, fault: Fault, now: float) -> None:
         """An attempt has failed: it may be worth asking that endpoint again, later."""
-        self._failures[spec.model.key] += 1
+        failures = self._failures[spec.model.key] = self._failures.get(spec.model.key, 0) + 1
         self._down.add(spec.model.provider)
         asked_for = fault.retry_after or 0.0
         if may_repeat(fault) and asked_for <= MOST_WAIT:
-            doubled = BACKOFF * 2 ** (self._failures[spec.model.key] - 1)
+            doubled = BACKOFF * 2 ** (failures - 1)
             wait = max(doubled * (0.5 + self._chance), asked_for)
             self._again.append(Step(spec, now + wait, again=True))
 

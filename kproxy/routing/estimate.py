@@ -45,6 +45,8 @@ _WEIGHTS = (
     (b"4", 220),  # emoji and rare scripts
 )
 
+_ASCII_WEIGHTS = _WEIGHTS[:4]
+
 
 def _class_of(byte: int) -> int:
     if byte >= 0x80:
@@ -70,10 +72,12 @@ def estimate_prompt_tokens(prompt: bytes) -> int:
         texts = [_after_blob(piece) for piece in rest]
         blobs = sum(len(text) < len(piece) for text, piece in zip(texts, rest, strict=True))
         prompt = first + b"".join(texts)
-    first, *rest = prompt.split(b"\\u")  # each \\uXXXX is one character
-    if rest:
+    escaped = 0
+    if b"\\u" in prompt:
+        first, *rest = prompt.split(b"\\u")  # each \\uXXXX is one character
         prompt = first + b"".join([piece[4:] for piece in rest])
-    hundredths = _weigh(prompt) + _ESCAPED * len(rest) - _MESSAGE_OVERHEAD * prompt.count(b'"role"')
+        escaped = len(rest)
+    hundredths = _weigh(prompt) + _ESCAPED * escaped - _MESSAGE_OVERHEAD * prompt.count(b'"role"')
     return max(1, round_half_up(hundredths, 100)) + blobs * IMAGE_TOKENS
 
 
@@ -117,7 +121,9 @@ def _after_blob(piece: bytes) -> bytes:
 
 def _weigh(text: bytes) -> int:
     classes = text.translate(_CLASSES)
-    total = sum(weight * classes.count(kind) for kind, weight in _WEIGHTS)
+    count, total = classes.count, 0
+    for kind, weight in _WEIGHTS if not text.isascii() else _ASCII_WEIGHTS:
+        total += weight * count(kind)
     # Four spaces in a row are about one token, so three of them are taken back.
     total -= 3 * 60 * classes.count(b"    ")
     return max(0, total)

@@ -15,6 +15,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -85,17 +86,20 @@ def plan(
         judge(case, model, snapshot.get(model.key, UNKNOWN))
         for model in candidates(request, catalog)
     ]
-    left = [one for one in judged if not one.against]
-    if not left:
+    left = judged if len(judged) == 1 else [one for one in judged if not one.against]
+    if not left or left[0].against:
         raise refusal(request, judged)
     dial = None
     if appraisal is not None and is_auto(request.model):
         dial = request.extension.dial or policy.routing.dial
         left = _staying(_weighed(_warmed(left, stays, prompt_tokens), appraisal, dial), stays)
-    left = _one_probe(sorted(left, key=_order(request)))
-    extension = request.extension
-    total = min(_seconds(extension.deadline_ms) or math.inf, policy.timeouts.total)
-    strategy = _strategy(request, policy) if len(left) > 1 else "single"
+    alone = len(left) == 1
+    if not alone:
+        left = _one_probe(sorted(left, key=_order(request)))
+    total = policy.timeouts.total
+    if request.extension.deadline_ms is not None:
+        total = min(request.extension.deadline_ms / 1000, total)
+    strategy = "single" if alone else _strategy(request, policy)
     filtered = [one for one in judged if one.against]
     classification = None if appraisal is None else _classification(appraisal)
     return Plan(
@@ -246,18 +250,19 @@ def _timers(
 ) -> _Timers:
     """A whole answer is silent until it is written: only the total deadline binds it. Where a
     stream may be rescued, a silence leaves time for who goes on."""
-    usual = policy.timeouts
-    full = Timeouts(
-        total=own.total or usual.total,
-        first_token=own.first_token or usual.first_token,
-        gap=own.gap or usual.gap,
-    )
-    if not request.stream:
-        full = Timeouts(full.total, full.total, full.total)
+    full = _full(own, policy.timeouts, bool(request.stream))
     first = (request.stream and _seconds(request.extension.first_token_ms)) or full.first_token
     total = min(total, full.total)
     gap = min(full.gap, total / 4 if _rescue(request, policy) else math.inf)
     return _Timers(total, min(first, total), gap, full)
+
+
+@lru_cache(512)
+def _full(own: RouteTimeouts, usual: Timeouts, stream: bool) -> Timeouts:
+    total = own.total or usual.total
+    if not stream:
+        return Timeouts(total, total, total)
+    return Timeouts(total, own.first_token or usual.first_token, own.gap or usual.gap)
 
 
 def _patience(live: Live, request: ChatRequest, policy: AttemptPolicy, strategy: Strategy) -> float:

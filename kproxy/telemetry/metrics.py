@@ -188,8 +188,10 @@ class Metrics(Collector):
         """A request has its plan: so long after its head had come."""
         self._overhead.add(seconds)
 
-    def further(self, outcomes: Iterable[AttemptOutcome]) -> None:
+    def further(self, outcomes: Sequence[AttemptOutcome]) -> None:
         """A request is over: count its attempts after the first by why they were made."""
+        if len(outcomes) < 2:
+            return
         before: list[AttemptOutcome] = []
         for one in sorted(outcomes, key=_started):
             if before:

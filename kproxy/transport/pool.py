@@ -128,6 +128,11 @@ class Pool:
         """Whether the gate is nearly shut: no time for attempts that are not needed."""
         return self._gate.value <= CROWDED * self._params.limit
 
+    @property
+    def queued(self) -> bool:
+        """Whether somebody waits at the gate."""
+        return bool(self._waiting)
+
     def wait(self, now: float) -> float:
         """How long the first in the queue at the gate has waited, in seconds; 0: there is none."""
         return now - next(iter(self._waiting.values())) if self._waiting else 0.0

@@ -142,12 +142,14 @@ class Attempt:
             with contextlib.suppress(Broken):
                 await link.send_all(request)
                 sent = self.sent = True
-            while (head := reader.next_head(b"POST")) is None:
+            head = None
+            while head is None:
                 data = await link.receive()
                 if not data:
                     raise EOFError("closed before an answer")
                 heard = True
                 reader.receive_data(data)
+                head = reader.next_head(b"POST")
         except (Broken, EOFError, ProtocolError) as error:
             self.close()
             if lease.reused and not heard and trio.current_time() - begun <= STALE:

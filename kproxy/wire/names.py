@@ -43,10 +43,11 @@ _USUAL = (
     b"Vary Via X-API-Key X-Content-Type-Options X-Forwarded-For X-Forwarded-Host "
     b"X-Forwarded-Proto X-RateLimit-Limit-Requests X-RateLimit-Limit-Tokens "
     b"X-RateLimit-Remaining-Requests X-RateLimit-Remaining-Tokens X-RateLimit-Reset-Requests "
-    b"X-RateLimit-Reset-Tokens X-Real-IP X-Request-ID X-Stainless-Arch X-Stainless-Async "
-    b"X-Stainless-Lang X-Stainless-OS X-Stainless-Package-Version X-Stainless-Raw-Response "
-    b"X-Stainless-Read-Timeout X-Stainless-Retry-Count X-Stainless-Runtime "
-    b"X-Stainless-Runtime-Version"
+    b"X-RateLimit-Reset-Tokens X-Real-IP X-Request-ID Server-Timing X-KairosRoute-Cost "
+    b"X-KairosRoute-Provider X-KairosRoute-Receipt X-KairosRoute-Savings "
+    b"X-Stainless-Arch X-Stainless-Async X-Stainless-Lang X-Stainless-OS "
+    b"X-Stainless-Package-Version X-Stainless-Raw-Response X-Stainless-Read-Timeout "
+    b"X-Stainless-Retry-Count X-Stainless-Runtime X-Stainless-Runtime-Version"
 ).split()
 
 SPELLINGS = {

@@ -76,9 +76,9 @@ async def test_a_provider_with_a_queue_is_left_out(
     for _ in range(5):
         nursery.start_soon(partial(_ask, house, answers, model="cheap/m"))
     await trio.sleep(4)
-    assert house.service.queues() == {}
+    assert house.service.queues(trio.current_time()) == {}
     await trio.sleep(2)
-    assert house.service.queues() == {"cheap": 6}
+    assert house.service.queues(trio.current_time()) == {"cheap": 6}
     answer = await house.ask(model=name)
     assert trio.current_time() == 6
     if name == "m":

@@ -103,13 +103,13 @@ def test_the_object_of_the_contract() -> None:
         b'{"provider":"DeepSeek","cost_usd":0.000027,"savings_usd":0.000423,"routed_from":"auto",'
         b'"model":"deepseek-chat","receipt_id":"rcpt_1","attempts":1,"strategy":"single"}'
     )
-    assert (DONE.cost_usd, DONE.savings_usd) == ("0.000027", "0.000423")
+    assert (DONE.cost_usd, DONE.savings_usd) == (b"0.000027", b"0.000423")
 
 
 def test_savings_below_zero_are_shown_as_zero() -> None:
     worse = replace(DONE, savings=-5)
     assert json.loads(extension_json(worse))["savings_usd"] == 0
-    assert worse.savings_usd == "0"
+    assert worse.savings_usd == b"0"
     assert worse.savings == -5
 
 
