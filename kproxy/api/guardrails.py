@@ -5,12 +5,12 @@ ledger know only what is left of them; then the classifier is asked about that. 
 before it is kept or sent.
 """
 
-import dataclasses
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 import trio
+from msgspec.structs import replace
 
 from kproxy.errors import DeadlineExceeded, Fault, FaultKind, Rejected
 from kproxy.guard.guarded import Guarded, texts_of
@@ -65,7 +65,7 @@ async def guard_request(
             await _moderate(guardrails.moderation, texts)
         if edited is messages:
             return call, guarded
-        return dataclasses.replace(call, fields=call.fields | {"messages": edited}), guarded
+        return replace(call, fields=call.fields | {"messages": edited}), guarded
     raise DeadlineExceeded
 
 

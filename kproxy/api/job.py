@@ -7,9 +7,9 @@ left like a context: by its good end, or by the exception that the caller is tol
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Self
 
+import msgspec
 import trio
 from msgspec import Raw
 from msgspec.structs import replace
@@ -49,8 +49,7 @@ CHARGED = (Ending.COMPLETE, Ending.SUPERSEDED, Ending.CANCELLED, Ending.REJECTED
 provider's refusal that is nothing; of a rule's, that an answer meets, what was written."""
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True):
     """A request that may be dispatched. `prompt_tokens` is our estimate; `held` is what it may use,
     and the job's to end. `keep`: the caller may ask for the same answer again. `guarded`: the
     operator's rules have edited it, and edit what answers it. `plugged`: what plugins have done for

@@ -5,7 +5,8 @@ is total: a test walks `errors.py` and fails when a class has no row here.
 """
 
 import math
-from dataclasses import dataclass
+
+import msgspec
 
 from kproxy.errors import BrokenStream, DeadlineExceeded, Exhausted, Fault, Rejected
 from kproxy.schema.errors import error_body
@@ -45,8 +46,7 @@ PROTOCOL_CODES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """A whole response; `close` says that the connection ends with it. `code`: of an error."""
 
     status: int

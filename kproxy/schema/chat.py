@@ -8,7 +8,6 @@
 4. Where OpenAI accepts null, null is accepted. Unknown fields, roles and part types pass.
 """
 
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Literal
 
@@ -199,8 +198,7 @@ _NO_EXTENSION = Extension()
 _NULL = Raw(b"null")
 
 
-@dataclass(frozen=True, slots=True)
-class ChatCall:
+class ChatCall(msgspec.Struct, frozen=True):
     """A request that passed: typed, and as the exact bytes of each top-level member, in order."""
 
     request: ChatRequest
