@@ -111,8 +111,7 @@ class Step:
     price: Price
 
 
-@dataclass(frozen=True, slots=True)
-class RouteTimeouts:
+class RouteTimeouts(msgspec.Struct, frozen=True):
     """Seconds; None: as everywhere. See `[timeouts]`."""
 
     total: float | None = None

@@ -62,6 +62,8 @@ class BreakerState(enum.Enum):
     OPEN = "open"
     HALF_OPEN = "half_open"
 
+    __hash__ = object.__hash__  # each of them is one object; Enum hashes its name, in Python
+
 
 class Event(enum.Enum):
     """What a breaker is told. All but ADMIT are verdicts."""
@@ -70,6 +72,8 @@ class Event(enum.Enum):
     SUCCESS = "success"
     FAILURE = "failure"
     ABANDONED = "abandoned"  # no verdict: the caller left, or another attempt won
+
+    __hash__ = object.__hash__
 
 
 Verdict = Literal[Event.SUCCESS, Event.FAILURE, Event.ABANDONED]
