@@ -18,11 +18,15 @@ from kproxy.wire.limits import H1Limits
 
 __all__ = ["Body", "ChunkedBody", "CloseBody", "LengthBody"]
 
-# RFC 9112 section 7.1.1; the white space before the semicolon must be accepted, not generated.
-_EXTENSION = rb"[ \t]*;[\t -~\x80-\xff]*"
+# RFC 9112 section 7.1.1; white space around ";" and "=" must be accepted, not generated.
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_QUOTED = rb'"(?:[\t !#-[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
+_VALUE = rb"(?:" + _TOKEN + rb"|" + _QUOTED + rb")"
+_EXTENSION = rb"[ \t]*;[ \t]*" + _TOKEN + rb"(?:[ \t]*=[ \t]*" + _VALUE + rb")?"
+_BEGUN = rb"[ \t]*;[\t -~\x80-\xff]*"  # what may become one
 _PLAIN_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(" + _EXTENSION + rb")?\r\n")
-_SIZE_BEGUN = re.compile(rb"(?:[0-9A-Fa-f]{1,16}(?:" + _EXTENSION + rb"|[ \t]*)\r?)?")
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:" + _EXTENSION + rb")+)?\r\n")
+_SIZE_BEGUN = re.compile(rb"(?:[0-9A-Fa-f]{1,16}(?:" + _BEGUN + rb"|[ \t]*)\r?)?")
 
 _SIZE, _DATA, _DATA_END, _TRAILERS = range(4)  # what is expected next
 

@@ -14,13 +14,12 @@ import re
 from kproxy.wire.events import Headers, ProtocolError, RequestHead
 from kproxy.wire.fields import combine
 from kproxy.wire.limits import H1Limits
-from kproxy.wire.scan import is_host, read_length
+from kproxy.wire.scan import expects_continue, is_host, is_path, read_length
 
 __all__ = ["Malformed", "check_trailers", "read_head"]
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_PATH = re.compile(rb"""/[!"$-~]*""")  # visible ASCII but `#`, as in scan.py
 # field-vchar, space and tab, as in fields.py; white space may not stand at either end.
 _IN_VALUE = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 _BLANK = (b" ", b"\t")
@@ -62,9 +61,7 @@ def read_head(fields: Headers, limits: H1Limits, *, ended: bool) -> RequestHead:
     host = _authority(pseudo.get(b":authority"), facts.get(b"host"))
     _check_sizes(path, [*pseudo.items(), *headers], limits)
     length = _body_length(facts.get(b"content-length"), ended=ended)
-    expects = b"expect" in facts
-    if expects and facts[b"expect"].lower() != b"100-continue":
-        raise ProtocolError(417, "Only 100-continue can be expected.")
+    expects = b"expect" in facts and expects_continue(facts[b"expect"])
     rest = [field for field in headers if field[0] != b"host"]
     return RequestHead(
         method, path, [(b"host", host), *rest], length, True, expects and length != 0
@@ -97,7 +94,7 @@ def _request_line(pseudo: dict[bytes, bytes]) -> tuple[bytes, bytes]:
         raise Malformed("The scheme is neither http nor https.")
     if _METHOD.fullmatch(method) is None:
         raise Malformed("The method is not a token.")
-    if _PATH.fullmatch(path) is None and (path, method) != (b"*", b"OPTIONS"):
+    if not is_path(path) and (path, method) != (b"*", b"OPTIONS"):
         raise Malformed("The path is malformed.")
     return method, path
 

@@ -26,19 +26,23 @@ from kproxy.wire.events import Headers, ProtocolError, RequestHead
 from kproxy.wire.fields import check_sizes, combine, keeps_alive, read_fields, split_lines
 from kproxy.wire.limits import H1Limits
 
-__all__ = ["is_host", "read_length", "scan_head"]
+__all__ = ["expects_continue", "is_host", "is_path", "read_length", "scan_head"]
 
 _METHOD = rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)"
-# Visible ASCII but `#`: a fragment never travels (RFC 9110 section 7.1).
-_VISIBLE = rb"""[!"$-~]"""
-_PLAIN_LINE = re.compile(_METHOD + rb" (/" + _VISIBLE + rb"*) HTTP/1\.1")
-_LINE = re.compile(_METHOD + rb" (" + _VISIBLE + rb"+) HTTP/([0-9]\.[0-9])")
-_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)([/?]" + _VISIBLE + rb"*)?")
+# What a path and a query consist of (RFC 3986 section 3.3 and 3.4): no fragment, no brackets, and
+# a percent sign must begin an escape. Each byte matches in one way only.
+_PATH = rb"[!$&-;=?-Z_a-z~]*"
+_PATH += rb"(?:%[0-9A-Fa-f]{2}" + _PATH + rb")*"
+_ORIGIN = re.compile(rb"/" + _PATH)
+_PLAIN_LINE = re.compile(_METHOD + rb" (/" + _PATH + rb") HTTP/1\.1")
+_LINE = re.compile(_METHOD + rb" ([!-~]+) HTTP/([0-9]\.[0-9])")
+_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)([/?]" + _PATH + rb")?")
 
-# RFC 3986 section 3.2.2. A percent sign must begin an escape; each byte matches in one way only.
+# RFC 3986 section 3.2.2, and ports that there are.
 _NAME = rb"[0-9A-Za-z\-._~!$&'()*+,;=]*"
-_HOST = re.compile(_NAME + rb"(?:%[0-9A-Fa-f]{2}" + _NAME + rb")*(?::[0-9]{0,5})?")
-_IPV6_HOST = re.compile(rb"\[([0-9A-Fa-f:.]{2,45})\](?::[0-9]{0,5})?")
+_PORT = rb"(?::(?:[0-5]?[0-9]{0,4}|6(?:[0-4][0-9]{3}|5(?:[0-4][0-9]{2}|5(?:[0-2][0-9]|3[0-5])))))?"
+_HOST = re.compile(_NAME + rb"(?:%[0-9A-Fa-f]{2}" + _NAME + rb")*" + _PORT)
+_IPV6_HOST = re.compile(rb"\[([0-9A-Fa-f:.]{2,45})\]" + _PORT)
 
 # More digits than any body has, and far fewer than a machine word overflows at.
 _LENGTH_DIGITS = 18
@@ -75,7 +79,7 @@ def scan_head(head: bytes, limits: H1Limits) -> tuple[RequestHead, bool]:
     elif not is_host(host):
         raise ProtocolError(400, "The Host field is not one valid host.")
     length = _body_length(facts, http_10=http_10)
-    expects = b"expect" in facts and _expects_continue(facts[b"expect"], http_10=http_10)
+    expects = b"expect" in facts and _expects(facts[b"expect"], http_10=http_10)
     if plain:
         plain = length is not None and not expects and b"upgrade" not in facts
     elif target[:1] != b"/":
@@ -93,6 +97,8 @@ def _request_line(line: bytes) -> tuple[bytes, bytes, bool]:
     method, target, version = match.groups()
     if version not in (b"1.1", b"1.0"):
         raise ProtocolError(505, "The HTTP version is neither 1.0 nor 1.1.")
+    if target[:1] == b"/" and not is_path(target):
+        raise ProtocolError(400, "The request target is malformed.")
     return method, target, version == b"1.0"
 
 
@@ -113,6 +119,11 @@ def _normalise(method: bytes, target: bytes, headers: Headers) -> tuple[bytes, H
     elif path[:1] == b"?":
         path = b"/" + path
     return path, [(b"host", host), *rest]
+
+
+def is_path(target: bytes) -> bool:
+    """Is this the origin form of a target, `absolute-path [ "?" query ]`?"""
+    return _ORIGIN.fullmatch(target) is not None
 
 
 def is_host(host: bytes) -> bool:
@@ -154,9 +165,16 @@ def _body_length(facts: dict[bytes, bytes], *, http_10: bool) -> int | None:
     return None
 
 
-def _expects_continue(expect: bytes, *, http_10: bool) -> bool:
+def _expects(expect: bytes, *, http_10: bool) -> bool:
     if http_10:  # RFC 9110 section 10.1.1: to be ignored
         return False
-    if expect.lower() != b"100-continue":
+    return expects_continue(expect)
+
+
+def expects_continue(expect: bytes) -> bool:
+    """Whether a 100 is waited for. `expect` is a list, whose empty members count for nothing (RFC
+    9110 section 5.6.1.2). Raises ProtocolError(417) for anything else that is expected."""
+    members = {member.strip().lower() for member in expect.split(b",")} - {b""}
+    if members - {b"100-continue"}:
         raise ProtocolError(417, "Only 100-continue can be expected.")
-    return True
+    return bool(members)

@@ -43,7 +43,9 @@ def test_every_cut_gives_the_same_body():
         body.eof()
 
 
-extensions = st.sampled_from([b"", b"", b";a", b' ; b="c d"', b"\t;", b";\x80"])
+extensions = st.sampled_from(
+    [b"", b"", b";a", b' ; b="c d"', b"\t; a =\tb ;c", b';a="\x80\\"; \\;";b', b';a=""', b";!=~"]
+)
 trailers = st.sampled_from([b"", b"X: y\r\n", b"X:\r\nContent-Length: 5\r\n"])
 
 
@@ -113,6 +115,11 @@ def test_verbatim():
         b"\r\n5\r\nhello\r\n", b";x\r\n", b"g\r\n", b"5h\r\nhello\r\n", b"\xb2\r\n",
         b"5\nhello\r\n", b"5\rhello\r\n", b"5\r\r\nhello\r\n", b"5,5\r\nhello\r\n",
         b"00000000000000005\r\nhello\r\n", b"ffffffffffffffff0\r\n", b"5;\x00\r\nhello\r\n",
+        b"5;\r\nhello\r\n", b"5;;a\r\nhello\r\n", b"5;a;\r\nhello\r\n", b"5;a=\r\nhello\r\n",
+        b"5;=a\r\nhello\r\n", b"5;a b\r\nhello\r\n", b"5;a=b=c\r\nhello\r\n",
+        b'5;a="b\r\nhello\r\n', b'5;a="b"c\r\nhello\r\n', b'5;a="\\"\r\nhello\r\n',
+        b'5;"a"\r\nhello\r\n',
+        b"5;a \r\nhello\r\n", b"5;a=@\r\nhello\r\n", b"5;\x80\r\nhello\r\n",
         b"5;a\nb\r\nhello\r\n", b"5;a\rb\r\nhello\r\n", b"5;a\x7f\r\nhello\r\n",
         b"5\r\nhelloX\r\n", b"5\r\nhello\n", b"5\r\nhello\r\r", b"5\r\nhello0\r\n\r\n",
         b"5\r\nhelloXY5\r\nhello\r\n", b"2\r\nhello\r\n",
@@ -158,7 +165,7 @@ def test_extensions_at_the_limit_and_one_past_it():
     body = ChunkedBody(limits)
     assert body.feed(b"1;" + b"a" * 9 + b"\r\nx\r\n") == b"x"
     assert body.feed(b"1;" + b"a" * 9 + b"\r\nx\r\n") == b"x"
-    refused(body, b"1;\r\nx\r\n")
+    refused(body, b"1;a\r\nx\r\n")
 
 
 @pytest.mark.parametrize("bytewise", [False, True])

@@ -96,6 +96,14 @@ def test_chunked_is_case_insensitive():
         (b"GET http://:80/ HTTP/1.1", 400),
         (b"GET http://user@a/ HTTP/1.1", 400),
         (b"GET http://a/#b HTTP/1.1", 400),
+        (b"GET http://a/{b} HTTP/1.1", 400),
+        (b"GET http://a:65536/ HTTP/1.1", 400),
+        *((b"GET /a%cb HTTP/1.1" % byte, 400) for byte in b'"<>[\\]^`{|}'),
+        *((b"GET /a?%cb HTTP/1.0" % byte, 400) for byte in b'"<>[\\]^`{|}#'),
+        (b"GET /% HTTP/1.1", 400),
+        (b"GET /%4 HTTP/1.1", 400),
+        (b"GET /a?b=%zz HTTP/1.1", 400),
+        (b"GET /%4g HTTP/1.0", 400),
         (b"GET //a\\b\x7f HTTP/1.1", 400),
     ],
 )
@@ -151,9 +159,9 @@ def test_refused_request_lines(line, status):
         (b"X", 400),
         (b": y", 400),
         (b"Expect: 200-ok", 417),
-        (b"Expect: 100-continue, 100-continue", 417),
+        (b"Expect: 100-continue, 200-ok", 417),
         (b"Expect: 100-continue\r\nExpect: x", 417),
-        (b"Expect:", 417),
+        (b"Expect: 100-continue;a=b", 417),
     ],
 )
 def test_refused_fields(fields, status):
@@ -166,7 +174,7 @@ def test_refused_fields(fields, status):
         b"", b"Host: a\r\nHost: a\r\n", b"Host: a\r\nhost: b\r\n", b"Host:\r\n", b"Host: \r\n",
         b"Host: a b\r\n", b"Host: a/b\r\n", b"Host: a@b\r\n", b"Host: a, b c\r\n",
         b"Host: :80\r\n", b"Host: a:b\r\n", b"Host: a:80:90\r\n", b"Host: a:123456\r\n",
-        b"Host: a\r\nHost:\r\n",
+        b"Host: a\r\nHost:\r\n", b"Host: a:65536\r\n",
     ],
 )  # fmt: skip
 def test_a_request_names_one_valid_host(hosts):
@@ -176,8 +184,8 @@ def test_a_request_names_one_valid_host(hosts):
 @pytest.mark.parametrize(
     "host",
     [
-        b"a", b"api.example.com", b"a:", b"a:80", b"127.0.0.1:65535", b"[::1]", b"[::1]:80",
-        b"[2001:db8::1]:", b"[::ffff:1.2.3.4]", b"a-b_c~d", b"%41%4a", b"x!$&'()*+,;=",
+        b"a:00080", b"a", b"api.example.com", b"a:", b"a:80", b"127.0.0.1:65535", b"[::1]",
+        b"[::1]:80", b"[2001:db8::1]:", b"[::ffff:1.2.3.4]", b"a-b_c~d", b"%41%4a", b"x!$&'()*+,;=",
     ],
 )  # fmt: skip
 def test_hosts(host):
@@ -246,6 +254,20 @@ def test_expectations():
     assert head.expect_continue
     assert not plain
     assert not scan(POST + b"Expect: 100-continue\r\n\r\n").expect_continue  # nothing will come
+    for line in (b"Expect: 100-continue, 100-continue", b"Expect: , 100-CONTINUE,"):
+        assert scan(POST + b"Content-Length: 5\r\n" + line + b"\r\n\r\n").expect_continue
+    assert not scan(POST + b"Content-Length: 5\r\nExpect:\r\n\r\n").expect_continue
+
+
+def test_every_port_that_there_is_and_no_other():
+    for host in (b"a", b"[::1]"):
+        assert all(is_host(b"%b:%d" % (host, port)) for port in range(65_536))
+        assert not any(is_host(b"%b:%d" % (host, port)) for port in range(65_536, 100_000))
+
+
+def test_what_a_target_consists_of():
+    everything = b"/-._~!$&'()*+,;=:@/%c3%A4?/?" + b"".join(b"%c" % n for n in b"azAZ09")
+    assert scan(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % everything).target == everything
 
 
 def test_keep_alive_is_read_from_every_connection_field():
