@@ -25,7 +25,7 @@ from kproxy.api.service import Held, Service
 from kproxy.api.stream import answer_stream
 from kproxy.api.whole import answer_whole
 from kproxy.downstream.exchange import Exchange
-from kproxy.errors import NotCarried
+from kproxy.errors import NotCarried, Rejected
 from kproxy.guard.forms import read_forms
 from kproxy.guard.guarded import Guarded
 from kproxy.guard.validate import validate
@@ -40,6 +40,7 @@ from kproxy.routing.queues import without_queues
 from kproxy.schema.chat import ChatCall, ChatRequest
 from kproxy.schema.compare import COMPARE, CompareRequest, decode_compare, decode_either
 from kproxy.schema.jsonlimits import JsonLimits
+from kproxy.wire.via import MOST_PASSES, VIA, passes
 
 __all__ = ["compare_models", "complete_chat"]
 
@@ -59,6 +60,7 @@ async def compare_models(service: Service, exchange: Exchange) -> None:
 
 async def _answer(service: Service, exchange: Exchange, decode: Decode) -> None:
     caller = service.identify(exchange)
+    _check_loop(exchange)
     service.make_room(exchange)
     rate, arrived = take_turn(service, caller), service.unix_now()
     body = await exchange.read_body()
@@ -81,6 +83,15 @@ async def _answer(service: Service, exchange: Exchange, decode: Decode) -> None:
             await _carry_out(service, exchange, passed, turn.keep)
             return
     await exchange.respond(replay(turn.kept, limited_by(rate, None)))
+
+
+def _check_loop(exchange: Exchange) -> None:
+    """Raises Rejected 400 where kproxies ask each other in a ring (RFC 9110 section 7.6). No 5xx:
+    every one of them would ask somebody else beside."""
+    if exchange.head.get(VIA) is None:
+        return
+    if passes([value for name, value in exchange.head.headers if name == VIA]) > MOST_PASSES:
+        raise Rejected(400, "loop_detected", "The request comes back to where it came from.")
 
 
 async def _carry_out(

@@ -38,7 +38,7 @@ from kproxy.schema.receipt import Decision, Execution, Fired, Join, PluginReport
 from kproxy.store.database import StoreError
 from kproxy.upstream.attempt import Attempt, Timing
 from kproxy.wire.events import Headers
-from kproxy.wire.names import PROVIDER, RECEIPT, forwardable
+from kproxy.wire.names import PROVIDER, RECEIPT
 
 __all__ = ["Admitted", "Job"]
 
@@ -99,7 +99,7 @@ class Job:
         self._kept: Receipt | None = None  # the receipt that was kept with the whole answer
         self._planned = trio.current_time()
         self.created = int(admitted.passed.arrived)  # for answers that do not say it
-        self._passed = forwardable(exchange.head.headers)
+        self._passed = exchange.forwardable
         service.metrics.planned(self._planned - exchange.arrived)
         service.hedges.deposit(self._planned)
         service.repeats.deposit(self._planned)

@@ -86,6 +86,7 @@ async def delete_key(service: Service, exchange: Exchange) -> None:
     account = service.identify(exchange).account
     desk = _desk(service)
     key_id = _key_id(exchange)
+    exchange.check_preconditions()
     if not await _ask(desk, lambda store: store.revoke(key_id, account.id)):
         raise _unknown()
     await exchange.respond(Answer(200, [JSON_TYPE], encode(DeletedKey(key_id))))
@@ -98,6 +99,7 @@ async def change_key(service: Service, exchange: Exchange) -> None:
     key_id = _key_id(exchange)
     patch = decode_patch(await exchange.read_body(), service.json_limits)
     change = to_change(patch, provider_names(service.catalog.providers.values()))
+    exchange.check_preconditions()
     try:
         record = await _ask(desk, lambda store: store.change(key_id, account.id, change))
     except SealError as error:

@@ -82,6 +82,7 @@ async def forget_memories(service: Service, exchange: Exchange) -> None:
     if given:  # a name that is mistyped must not delete everybody's
         other = min(given)
         raise rejected_field(other, f"There is no parameter '{other}' here.")
+    exchange.check_preconditions()
     count = await memories.forget_all(account_id, user)
     body = {"object": "list.deleted", "deleted": True, "count": count}
     await exchange.respond(Answer(200, [JSON_TYPE], _encode(body)))
@@ -92,6 +93,7 @@ async def forget_memory(service: Service, exchange: Exchange) -> None:
     memories, account_id = _asked(service, exchange)
     path = exchange.head.target.partition(b"?")[0]
     name = unquote_to_bytes(path.partition(b"/memories/")[2]).decode("utf-8", "replace")[:LONGEST]
+    exchange.check_preconditions()
     if not await memories.forget(account_id, name):
         raise Rejected(404, "memory_not_found", f"The memory '{name}' does not exist")
     body = {"id": name, "object": "memory.deleted", "deleted": True}

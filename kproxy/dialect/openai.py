@@ -6,8 +6,9 @@
 3. An answer is decoded only to be believed: its bytes are forwarded, not the decoded copy.
 """
 
+from calendar import timegm
 from collections.abc import Callable, Mapping
-from email.utils import parsedate_to_datetime
+from email.utils import parsedate_tz
 from types import MappingProxyType
 from typing import Any
 
@@ -251,8 +252,12 @@ def _bounded(seconds: float) -> float | None:
 
 
 def _http_date(value: bytes) -> float | None:
-    """Seconds since 1970 of an HTTP date; None for anything else."""
+    """Seconds since 1970 of an HTTP date; None for anything else.
+
+    All three forms are read (RFC 9110 section 5.6.7). That of asctime names no zone and means UTC.
+    """
     try:
-        return parsedate_to_datetime(value.decode("ascii")).timestamp()
+        parts = parsedate_tz(value.decode("ascii"))
+        return None if parts is None else timegm(parts[:9]) - (parts[9] or 0)
     except (ValueError, OverflowError):
         return None

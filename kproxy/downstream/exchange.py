@@ -17,13 +17,14 @@ from typing import Protocol
 import trio
 
 from kproxy.downstream.date import DateSource, no_date
-from kproxy.downstream.respond import Answer
+from kproxy.downstream.respond import Answer, to_answer
 from kproxy.errors import Rejected
 from kproxy.schema.receipt import Receipt
 from kproxy.transport.duplex import Channel, Expired
 from kproxy.wire.events import Data, EndOfMessage, Headers, ProtocolError, RequestEvent, RequestHead
 from kproxy.wire.frame import CONTINUE, LAST_CHUNK, chunk, response_head
-from kproxy.wire.names import REQUEST_ID
+from kproxy.wire.names import REQUEST_ID, forwardable
+from kproxy.wire.preconditions import unmet
 
 __all__ = ["HEARTBEAT", "BodyLimits", "BodySource", "Exchange", "ExchangeState", "new_id"]
 
@@ -33,8 +34,10 @@ HEARTBEAT = b": waiting\n\n"
 SKIP_BYTES = 262_144
 """Of an unwanted body, how much is taken to keep the connection (Go: as much)."""
 
-NO_CONTENT = 204
-"""Carries no Content-Length (RFC 9110 section 8.6)."""
+UNTOLD = (204, 304)
+"""Carry no Content-Length (RFC 9110 section 8.6)."""
+
+OK, NOT_MODIFIED = 200, 304
 
 
 def new_id() -> str:
@@ -138,6 +141,16 @@ class Exchange:
         return "req_" + self.id
 
     @property
+    def protocol(self) -> bytes:
+        """The version of HTTP by which the request came."""
+        return b"1.0" if self.head.http_10 else b"1.1"
+
+    @property
+    def forwardable(self) -> Headers:
+        """The fields that go to a provider with it."""
+        return forwardable(self.head.headers, self.protocol)
+
+    @property
     def sent(self) -> int:
         """Bytes of the response that the kernel has taken, the head included."""
         return self.link.sent - self._sent
@@ -156,12 +169,15 @@ class Exchange:
         return not self._unread
 
     async def read_body(self) -> bytes:
-        """The whole request body. Raises Rejected 408 and 413, ProtocolError, Broken.
+        """The whole request body. Raises Rejected 408, 413 and 415, ProtocolError, Broken.
 
         `100 Continue` goes out first where the caller waits for it, and only if the announced
         length is within the limit (RFC 9110 section 10.1.1).
         """
         head, limits = self.head, self._limits
+        coding = head.get(b"content-encoding")
+        if coding is not None and coding.lower() not in (b"identity", b""):
+            raise _coded()
         if head.content_length is not None and head.content_length > limits.size:
             raise self._too_large()
         if head.expect_continue and self._reader.buffered == 0:
@@ -237,12 +253,28 @@ class Exchange:
             self.keep_alive = False
         elif self._unread:
             self.skip_body()
+        answer = self.conditional(answer)
         fields = list(answer.headers)
-        if answer.status != NO_CONTENT:
+        if answer.status not in UNTOLD:
             fields.append((b"content-length", b"%d" % len(answer.body)))
         head = self._head(answer.status, fields)
         self.state = ExchangeState.DONE
         await self.link.send_all(head if self._bodiless else head + answer.body)
+
+    def check_preconditions(self) -> None:
+        """Before the target is changed. Raises Rejected 412."""
+        if unmet(self.head):
+            raise _unmet()
+
+    def conditional(self, answer: Answer) -> Answer:
+        """What a good answer to a GET becomes where its condition does not hold."""
+        status = unmet(self.head) if answer.status == OK else 0
+        if not status:
+            return answer
+        if status == NOT_MODIFIED:
+            kept = [field for field in answer.headers if not field[0].startswith(b"content-")]
+            return Answer(status, kept, b"")
+        return to_answer(_unmet())
 
     def start(self, headers: Headers) -> bytes:
         """The head of a streamed 200, to be sent with its first bytes; the stream has begun.
@@ -309,3 +341,14 @@ class Exchange:
         elif self.head.http_10:
             fields.append((b"connection", b"keep-alive"))
         return response_head(status, fields)
+
+
+def _coded() -> Rejected:
+    """RFC 9110 section 15.5.16: and what would be read instead."""
+    rejected = Rejected(415, "unsupported_media_type", "The body must not be compressed.")
+    rejected.headers = ((b"accept-encoding", b"identity"),)
+    return rejected
+
+
+def _unmet() -> Rejected:
+    return Rejected(412, "precondition_failed", "Nothing here has an entity tag.")

@@ -8,7 +8,7 @@ whatever is sent next, and the end when the exchange is complete. Body bytes are
 from typing import Protocol
 
 from kproxy.downstream.date import DateSource
-from kproxy.downstream.exchange import NO_CONTENT, BodyLimits, Exchange, ExchangeState
+from kproxy.downstream.exchange import UNTOLD, BodyLimits, Exchange, ExchangeState
 from kproxy.downstream.h2_stream import H2Stream
 from kproxy.downstream.respond import Answer
 from kproxy.wire.events import Data, EndOfMessage, Headers, NeedData, RequestEvent, RequestHead
@@ -73,6 +73,11 @@ class H2Exchange(Exchange):
         self._stream = stream
         self._framing = framing
 
+    @property
+    def protocol(self) -> bytes:
+        """See `Exchange.protocol`."""
+        return b"2"
+
     def frame(self, data: bytes) -> bytes:
         """The bytes themselves; none where HEAD asked."""
         return b"" if self._bodiless else data
@@ -95,8 +100,9 @@ class H2Exchange(Exchange):
     async def respond(self, answer: Answer) -> None:
         """See `Exchange.respond`."""
         assert self.state is ExchangeState.WAITING
+        answer = self.conditional(answer)
         fields = list(answer.headers)
-        if answer.status != NO_CONTENT:
+        if answer.status not in UNTOLD:
             fields.append((b"content-length", b"%d" % len(answer.body)))
         body = b"" if self._bodiless else answer.body
         self._send_head(answer.status, fields, last=not body)

@@ -5,6 +5,7 @@ Nothing passes by accident: what goes to a provider is chosen from a list of wha
 
 from kproxy.wire.events import Headers
 from kproxy.wire.tracecontext import TRACEPARENT, TRACESTATE, read_trace
+from kproxy.wire.via import VIA, via
 
 __all__ = [
     "ALLOW_UPSTREAM",
@@ -34,6 +35,8 @@ that is not the one connected; accept-encoding and content-type say what *we* se
 idempotency key stays here, since one request may become attempts at several providers.
 """
 
+_READ = ALLOW_UPSTREAM | {VIA}
+
 _USUAL = (
     b"Accept Accept-Encoding Accept-Language Age Allow Alt-Svc Authorization Cache-Control "
     b"CF-Cache-Status CF-Ray Connection Content-Encoding Content-Length Content-Type Cookie Date "
@@ -56,15 +59,15 @@ SPELLINGS = {
 """Spellings of usual names, to lower case: found here, a name needs no further check."""
 
 
-def forwardable(headers: Headers) -> Headers:
-    """The fields of a caller that go to a provider.
+def forwardable(headers: Headers, protocol: bytes = b"1.1") -> Headers:
+    """The fields of a caller that go to a provider, and our Via; `protocol` as in `via`.
 
     A field named in Connection belongs to the caller's connection and stays (RFC 9110 section
     7.6.1), whatever its name. A trace context travels where it is valid (`tracecontext.py`).
     """
-    kept = [header for header in headers if header[0] in ALLOW_UPSTREAM]
+    kept = [header for header in headers if header[0] in _READ]
     if not kept:
-        return kept
+        return [(VIA, via((), protocol))]
     named = {
         token.strip().lower()
         for name, value in headers
@@ -72,6 +75,9 @@ def forwardable(headers: Headers) -> Headers:
         for token in value.split(b",")
     }
     kept = [header for header in kept if header[0] not in named]
-    others = [header for header in kept if header[0] not in (TRACEPARENT, TRACESTATE)]
-    trace = None if len(others) == len(kept) else read_trace(kept)
-    return others if trace is None else [*others, *trace.fields()]
+    trace = read_trace(kept)
+    return [
+        *(header for header in kept if header[0] not in (TRACEPARENT, TRACESTATE, VIA)),
+        *(() if trace is None else trace.fields()),
+        (VIA, via([value for name, value in kept if name == VIA], protocol)),
+    ]

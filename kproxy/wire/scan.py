@@ -31,8 +31,8 @@ __all__ = ["expects_continue", "is_host", "is_path", "read_length", "scan_head"]
 _METHOD = rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)"
 # What a path and a query consist of (RFC 3986 section 3.3 and 3.4): no fragment, no brackets, and
 # a percent sign must begin an escape. Each byte matches in one way only.
-_PATH = rb"[!$&-;=?-Z_a-z~]*"
-_PATH += rb"(?:%[0-9A-Fa-f]{2}" + _PATH + rb")*"
+_PLAIN = rb"[!$&-;=?-Z_a-z~]*"
+_PATH = _PLAIN + rb"(?:%[0-9A-Fa-f]{2}" + _PLAIN + rb")*"
 _ORIGIN = re.compile(rb"/" + _PATH)
 _PLAIN_LINE = re.compile(_METHOD + rb" (/" + _PATH + rb") HTTP/1\.1")
 _LINE = re.compile(_METHOD + rb" ([!-~]+) HTTP/([0-9]\.[0-9])")

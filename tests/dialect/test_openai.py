@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import time
 from typing import Any
 
 import msgspec
@@ -205,6 +206,24 @@ def test_a_date_is_taken_relative_to_the_answers_own(
     value: bytes, date: bytes | None, seconds: object
 ) -> None:
     assert retry_after({b"retry-after": value, b"date": date}.get) == seconds
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kolkata"])
+def test_a_date_is_read_in_all_three_forms(monkeypatch: pytest.MonkeyPatch, zone: str) -> None:
+    """RFC 9110 section 5.6.7: they are all UTC, wherever kproxy runs."""
+    forms = (
+        b"Sun, 06 Nov 1994 08:49:37 GMT",
+        b"Sunday, 06-Nov-94 08:49:37 GMT",
+        b"Sun Nov  6 08:49:37 1994",
+    )
+    now = b"Sun, 06 Nov 1994 08:49:00 GMT"
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert [retry_after({b"retry-after": one, b"date": now}.get) for one in forms] == [37.0] * 3
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ from kproxy.wire.names import ALLOW_UPSTREAM, SPELLINGS, forwardable
 
 PARENT = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
+OURS = (b"via", b"1.1 kproxy")
+
 HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer "
     b"transfer-encoding upgrade http2-settings".split()
@@ -22,27 +24,27 @@ PRIVATE = [
 
 @pytest.mark.parametrize("name", PRIVATE)
 def test_what_is_not_allowed_stays_here(name):
-    assert forwardable([(name, b"1"), (b"openai-beta", b"t")]) == [(b"openai-beta", b"t")]
+    assert forwardable([(name, b"1"), (b"openai-beta", b"t")]) == [(b"openai-beta", b"t"), OURS]
 
 
 def test_where_nothing_is_allowed_nothing_travels():
-    assert forwardable([(b"host", b"a"), (b"connection", b"traceparent")]) == []
+    assert forwardable([(b"host", b"a"), (b"connection", b"traceparent")]) == [OURS]
 
 
 def test_allowed_fields_keep_order_and_repetition():
     fields = [(b"openai-beta", b"a"), (b"x", b"1"), (b"openai-beta", b"c")]
-    assert forwardable(fields) == [fields[0], fields[2]]
+    assert forwardable(fields) == [fields[0], fields[2], OURS]
 
 
 def test_a_trace_context_travels_as_it_is():
     fields = [(b"tracestate", b"a=1"), (b"openai-beta", b"c"), (b"traceparent", PARENT)]
-    assert sorted(forwardable(fields)) == sorted(fields)
+    assert sorted(forwardable(fields)) == sorted([*fields, OURS])
 
 
 @pytest.mark.parametrize("parent", [b"t", PARENT[:-1], PARENT.upper()])
 def test_an_invalid_one_does_not(parent):
     fields = [(b"tracestate", b"a=1"), (b"openai-beta", b"c"), (b"traceparent", parent)]
-    assert forwardable(fields) == [(b"openai-beta", b"c")]
+    assert forwardable(fields) == [(b"openai-beta", b"c"), OURS]
 
 
 def test_a_field_named_in_connection_stays_here():
@@ -53,8 +55,15 @@ def test_a_field_named_in_connection_stays_here():
         (b"connection", b" tracestate"),
         (b"openai-beta", b"c"),
     ]
-    assert forwardable(fields) == [(b"traceparent", PARENT)]
-    assert forwardable([*fields, (b"connection", b"traceparent")]) == []
+    assert forwardable(fields) == [(b"traceparent", PARENT), OURS]
+    assert forwardable([*fields, (b"connection", b"traceparent")]) == [OURS]
+
+
+def test_a_via_goes_on_unless_it_is_of_the_connection():
+    fields = [(b"via", b"1.0 a"), (b"via", b"2 b")]
+    whole = [(b"via", b"1.0 gateway, 2 gateway, 2 kproxy")]
+    assert forwardable(fields, b"2") == whole
+    assert forwardable([*fields, (b"connection", b"Via")]) == [OURS]
 
 
 def test_nothing_allowed_ends_with_the_connection():
