@@ -31,6 +31,16 @@ async def test_a_stream_is_its_bytes_and_nothing_else(autojump_clock: MockClock)
     assert "transfer-encoding" not in got.headers
 
 
+async def test_conditions_and_versions_are_told_as_over_http_11(autojump_clock: MockClock) -> None:
+    async def told(exchange: Exchange) -> None:
+        await exchange.respond(Answer(200, [], exchange.forwardable[-1][1]))
+
+    assert (await asked(told)).body == b"2 kproxy"
+    got = await asked(told, **{"if-none-match": "*"})
+    assert (got.status, got.body, "content-length" in got.headers) == (304, b"", False)
+    assert (await asked(told, **{"if-match": '"x"'})).status == 412
+
+
 async def test_the_head_leaves_with_a_beat(autojump_clock: MockClock) -> None:
     async def slow(exchange: Exchange) -> None:
         exchange.beat([])
