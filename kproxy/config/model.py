@@ -14,6 +14,7 @@ from msgspec import Meta
 from kproxy.admission.keys import Secret
 from kproxy.admission.shedding import LATE_TURN
 from kproxy.catalog.quality import Qualities, Share
+from kproxy.config.http2 import Http2Limits
 from kproxy.config.plugin_model import (
     CodeExecConfig,
     GutenbergConfig,
@@ -222,6 +223,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     connections: Count = 10_000
     connections_per_address: Count = 256  # a proxy in front needs more, or the PROXY protocol
     handshakes: Count = 256  # of TLS at one time: 1.4 ms of CPU each; more wait their turn
+    http2: Http2Limits = Http2Limits()
 
 
 class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -4,6 +4,7 @@ Every room takes a small frozen value of its own and never sees the configuratio
 are the one place that knows which key becomes which parameter.
 """
 
+from kproxy.config.http2 import h2_limits
 from kproxy.config.load import Config
 from kproxy.downstream.connection import ConnectionParams
 from kproxy.downstream.date import DateSource
@@ -101,6 +102,7 @@ def listener_params(config: Config, date: DateSource) -> ListenerParams:
                 chunk_extensions=limits.chunk_extensions,
                 trailers=limits.trailers,
             ),
+            h2=h2_limits(limits.http2),
             body=BodyLimits(limits.body, times.body_read, times.body),
             date=date,
         ),

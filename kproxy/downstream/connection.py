@@ -32,6 +32,7 @@ from kproxy.transport.duplex import Broken, Duplex, Expired
 from kproxy.wire.events import Closed, Headers, ProtocolError, RequestHead
 from kproxy.wire.frame import response_head
 from kproxy.wire.h1 import RequestReader
+from kproxy.wire.h2_events import H2Limits
 from kproxy.wire.h2_frames import PREFACE
 from kproxy.wire.limits import H1Limits
 from kproxy.wire.names import REQUEST_ID
@@ -57,6 +58,7 @@ class ConnectionParams:
     half_close: bool = False
     engine: str = "scan"
     h1: H1Limits = field(default_factory=H1Limits)
+    h2: H2Limits = field(default_factory=H2Limits)
     body: BodyLimits = field(default_factory=BodyLimits)
     date: DateSource = no_date
 

@@ -41,7 +41,7 @@ from kproxy.transport.duplex import Broken, Duplex, Expired
 from kproxy.transport.timers import Timers
 from kproxy.wire.events import Headers, ProtocolError
 from kproxy.wire.h2 import H2Server
-from kproxy.wire.h2_events import Body, Event, H2Limits, Leaving, Opened, Refused, Reset
+from kproxy.wire.h2_events import Body, Event, Leaving, Opened, Refused, Reset
 from kproxy.wire.h2_frames import Code, H2Error
 from kproxy.wire.names import REQUEST_ID
 
@@ -83,7 +83,7 @@ class H2Connection:
         self._params = params
         self._stall = stall
         self._quiet_since = self._owed_since = now = trio.current_time()
-        self._codec = H2Server(H2Limits(), params.h1, now)
+        self._codec = H2Server(params.h2, params.h1, now)
         self._streams: dict[int, H2Stream] = {}
         self._scopes: dict[int, trio.CancelScope] = {}  # of the handlers
         self._waiting: dict[int, H2Stream] = {}  # for room, who came first is first

@@ -23,6 +23,7 @@ an argument, and everything that it wants to send lies in `take_output`.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import h2.events
 import h2.exceptions
@@ -85,6 +86,8 @@ class H2Server:
     """One connection. An owner of a stream is told by `Opened` and ends it by `close`."""
 
     def __init__(self, limits: H2Limits, h1: H1Limits, now: float) -> None:
+        if limits.header_list is not None:
+            h1 = replace(h1, fields=limits.header_list)
         self._limits = limits
         self._h1 = h1
         self._cutter = FrameCutter(FRAME)

@@ -23,11 +23,13 @@ __all__ = [
 @dataclass(frozen=True, slots=True)
 class H2Limits:
     """`streams` open at one time. `window` and `connection_window`: bytes of bodies that may be on
-    their way to us, for one stream and for all; both at least 65,535."""
+    their way to us, for one stream and for all; both at least 65,535. `header_list`: bytes of a
+    request's fields as RFC 9113 section 6.5.2 counts them; None: as over HTTP/1.1."""
 
     streams: int = 100
     window: int = 262_144
     connection_window: int = 1_048_576
+    header_list: int | None = None
     floods: FloodLimits = field(default_factory=FloodLimits)
 
 

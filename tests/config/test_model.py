@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from kproxy.config.http2 import Http2Limits
 from kproxy.config.model import Address, FileConfig, Limits, ProviderConfig, SimConfig, Timeouts
 from kproxy.sim.params import SimParams
 
@@ -30,6 +31,7 @@ def test_limits():
         "connections": 10_000,
         "connections_per_address": 256,
         "handshakes": 256,
+        "http2": Http2Limits(),
     }
 
 

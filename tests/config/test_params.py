@@ -16,6 +16,7 @@ from kproxy.routing.budget import Budget
 
 FILE = """
 [limits]
+http2 = { streams = 11 }
 json_depth = 7
 body = 1000
 connections = 9
@@ -83,3 +84,4 @@ def test_limits(tmp_path: Path) -> None:
     params = listener_params(config(tmp_path), no_date)
     assert (params.stall, params.connection.head, params.connection.body.size) == (4, 3, 1000)
     assert (params.accept.connections, params.accept.send_buffer) == (9, 5000)
+    assert params.connection.h2.streams == 11

@@ -11,6 +11,9 @@ from kproxy.downstream.exchange import BodyLimits, Exchange, ExchangeState
 from kproxy.downstream.h2_connection import BACKLOG
 from kproxy.downstream.respond import Answer
 from kproxy.errors import BrokenStream, Fault, FaultKind, Rejected
+from kproxy.wire.h2_events import H2Limits
+from kproxy.wire.h2_floods import Allowance, FloodLimits
+from kproxy.wire.h2_frames import Code
 from tests.fakes.h2_caller import calling
 from tests.fakes.h2_frames import ping
 from tests.fakes.talk import Scripted, pause
@@ -295,3 +298,15 @@ async def test_a_request_right_behind_the_preface(autojump_clock: MockClock) -> 
     async with calling(Scripted(), begin=False) as caller:
         caller.engine.initiate_connection()
         assert (await caller.whole(await caller.ask("/echo"))).status == 200
+
+
+async def test_the_limits_are_the_operators(autojump_clock: MockClock) -> None:
+    floods = FloodLimits(pings=Allowance(1, 0))
+    async with calling(Scripted(), h2=H2Limits(streams=3, floods=floods)) as caller:
+        assert (await caller.whole(await caller.ask("/echo"))).status == 200
+        assert caller.engine.remote_settings.max_concurrent_streams == 3
+        for _ in range(2):
+            caller.engine.ping(b"12345678")
+        await caller.send()
+        await trio.testing.wait_all_tasks_blocked()
+        assert [code for code, _, _ in caller.goaways] == [Code.ENHANCE_YOUR_CALM]

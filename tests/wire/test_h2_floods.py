@@ -3,7 +3,7 @@
 import pytest
 
 from kproxy.wire.h2_events import H2Limits, Opened, Refused, Reset
-from kproxy.wire.h2_floods import FloodLimits
+from kproxy.wire.h2_floods import Allowance, FloodLimits
 from kproxy.wire.h2_frames import HEADERS, PING, frame_bytes
 from kproxy.wire.limits import H1Limits
 from tests.fakes.h2_frames import (
@@ -210,3 +210,51 @@ def test_a_peer_may_tell_of_room_for_all_that_we_send() -> None:
         told.codec.send_data(1, b"piece")
         told.say(update(0, 5), update(1, 5))
     assert told.ended is None
+
+
+SET = FloodLimits(
+    resets=Allowance(3, 0), pings=Allowance(4, 0), settings=Allowance(5, 0), empty=Allowance(6, 0),
+    window_updates=Allowance(7, 0), others=Allowance(8, 0),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        ("rapid reset", 3), ("PING", 4), ("SETTINGS", 3), ("empty DATA", 6), ("WINDOW_UPDATE", 7),
+        ("unknown frames", 8),
+    ],
+)  # fmt: skip
+def test_the_numbers_are_the_operators(name: str, most: int) -> None:
+    flood, _ = FLOODS[name]
+    told = Spoken(OPEN, limits=H2Limits(floods=SET))
+    told.say(*(flood(number) for number in range(most)))
+    assert told.ended is None
+    told.say(flood(most))
+    assert told.ended == CALM
+
+
+def test_continuations_and_field_blocks_that_the_operator_allows() -> None:
+    fields = [*GET, *((f"x-{n}", "a" * 50) for n in range(20))]
+    pieces = block(fields)
+    cut = [pieces[at : at + 400] for at in range(0, len(pieces), 400)]
+    frames = [
+        frame_bytes(HEADERS, 1, 1, cut[0]),
+        *(continuation(1, piece, end=piece is cut[-1]) for piece in cut[1:]),
+    ]
+    few = FloodLimits(continuations=len(cut) - 2)
+    assert Spoken(*frames, limits=H2Limits(floods=few)).ended == CALM
+    small = FloodLimits(block=len(pieces) - 1)
+    assert Spoken(*frames, limits=H2Limits(floods=small)).ended == CALM
+    enough = FloodLimits(continuations=len(cut) - 1, block=len(pieces))
+    assert isinstance(Spoken(*frames, limits=H2Limits(floods=enough)).events[-1], Opened)
+
+
+def test_a_header_list_of_its_own() -> None:
+    limits = H2Limits(header_list=1_000)
+    told = Spoken(headers(1, [*GET, ("x", "a" * 900)]), limits=limits)
+    assert isinstance(told.events[-1], Refused)
+    assert told.events[-1].error.status == 431
+    assert isinstance(
+        Spoken(headers(1, [*GET, ("x", "a" * 700)]), limits=limits).events[-1], Opened
+    )
