@@ -172,8 +172,8 @@ class Relay:
                 self._body.eof()
             except ProtocolError as cut:
                 raise Fault(FaultKind.CLOSED_EARLY, "the stream was cut") from cut
-        self.finished = True
         out = self._exchange.frame(self._flow.end())
+        self.finished = True  # not before: a relay that is over hears of no Fault
         return out if self._flow.goes_on else out + self._exchange.ending
 
 

@@ -154,7 +154,9 @@ class Pump:
                 if len(data) < RECEIVE_SIZE and not source.greedy:
                     return
         except Exception as error:
-            self.fail(error)
+            # Whatever the stage says of itself by now: what it made has not been carried over.
+            self._error = error
+            self._wake()
             return
         self._yielded = True
         self._wake()

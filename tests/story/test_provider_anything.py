@@ -247,6 +247,7 @@ def test_any_status(provider: Provider, caller: Kept, status: int, body: object)
 
 AFTER: dict[str, tuple[object, ...]] = {
     "nothing": (),
+    "an end without framing": (),
     "a reset": (RESET,),
     "the end": (LAST_CHUNK,),
     "half an event": (framed(b'data: {"'),),
@@ -263,9 +264,9 @@ AFTER: dict[str, tuple[object, ...]] = {
 
 @pytest.mark.parametrize("name", AFTER)
 def test_what_breaks_a_stream_that_has_begun(provider: Provider, server: Served, name: str) -> None:
-    seen = threading.Event()
-    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
-    provider.will_say(head + framed(EVENTS[0]), seen, *AFTER[name])
+    seen, bare = threading.Event(), name == "an end without framing"
+    head = b"HTTP/1.1 200 OK\r\n%b\r\n" % (b"" if bare else b"transfer-encoding: chunked\r\n")
+    provider.will_say(head + (EVENTS[0] if bare else framed(EVENTS[0])), seen, *AFTER[name])
     with server.caller() as caller:
         begun = caller.begin(model=MODEL, stream=True)
         assert begun.until(b"Oh, ")

@@ -123,6 +123,21 @@ async def test_what_the_stage_raises_reaches_the_owner() -> None:
             await source.pump(sink, Bad(), 60)
 
 
+async def test_so_does_what_it_raises_at_its_very_end() -> None:
+    class Breaks(Copy):
+        def take(self, data: bytes) -> bytes:
+            super().take(data)
+            if self.finished:
+                raise RuntimeError("at the end")
+            return data
+
+    async with relaying() as (provider, source, sink, _):
+        provider.send_nowait(b"x")
+        provider.end()
+        with trio.fail_after(10), pytest.raises(RuntimeError, match="at the end"):
+            await source.pump(sink, Breaks(), 60)
+
+
 async def test_silence_is_the_sources_and_deafness_the_sinks() -> None:
     async with relaying() as (provider, source, sink, _):
         with pytest.raises(Expired) as silent:
