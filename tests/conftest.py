@@ -28,6 +28,7 @@ INTERNET = (socket.AF_INET, socket.AF_INET6)
 COMMON: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("dev", max_examples=100, **COMMON)
 settings.register_profile("thorough", max_examples=5_000, **COMMON)
+settings.register_profile("vast", max_examples=100_000, **COMMON)
 settings.register_profile("ci", max_examples=100, derandomize=True, print_blob=True, **COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if CI else "dev"))
 
