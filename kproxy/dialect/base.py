@@ -26,6 +26,8 @@ class ChunkFacts(msgspec.Struct, frozen=True):
     empty: bool  # no choices at all: a usage chunk, or a preamble
     usage: ReplyUsage | None
     tagged: bool  # carries an x_kairosroute already: the provider is a kproxy
+    reasons: tuple[str, ...] = ()  # why those have ended
+    model: str | None = None  # as the provider spells it; None: it did not say
 
     @property
     def plain(self) -> bool:
@@ -40,6 +42,7 @@ class ReplyFacts(msgspec.Struct, frozen=True):
     text: int
     tagged: bool
     model: str | None  # as the provider spells it; None: it did not say
+    reasons: tuple[str, ...] = ()  # why its choices have ended
 
 
 class Events(Protocol):

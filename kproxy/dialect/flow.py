@@ -86,7 +86,7 @@ class Flow:
         "_choices", "_dialect", "_extension", "_finished", "_gathered", "_held", "_part",
         "_placed", "_reader", "_stash", "_transcript", "_wants_usage", "adopted", "calls",
         "committed", "cut_short", "edited",
-        "state", "text", "unsent", "usage",
+        "model", "reasons", "state", "text", "unsent", "usage",
     )  # fmt: skip
 
     def __init__(
@@ -116,6 +116,8 @@ class Flow:
         self.committed = False
         self.state = FlowState.OPEN
         self.text = 0
+        self.reasons: tuple[str, ...] = ()  # why its choices have ended, and whose words they were
+        self.model: str | None = None
         self.usage: ReplyUsage | None = None
         self.unsent = b""
 
@@ -242,7 +244,10 @@ class Flow:
 
     def _chunk(self, event: Event, facts: ChunkFacts) -> bytes:
         """A chunk before the commit point, near the end, or that must change."""
-        self._finished.update(facts.finished)
+        if facts.finished:
+            self._finished.update(facts.finished)
+            self.reasons += facts.reasons
+            self.model = facts.model
         if len(self._finished) >= self._choices:
             self.state = FlowState.FINISHED
         if self.goes_on:

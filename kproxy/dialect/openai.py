@@ -100,11 +100,13 @@ class OpenAI:
         choices = chunk.choices or ()
         text = 0
         finished: tuple[int, ...] = ()
+        reasons: tuple[str, ...] = ()
         for choice in choices:
             if choice.delta is not None:
                 text += choice.delta.output_bytes
             if choice.finish_reason is not None:
                 finished += (choice.index or 0,)
+                reasons += (choice.finish_reason,)
         return ChunkFacts(
             token=text > 0,
             text=text,
@@ -112,6 +114,8 @@ class OpenAI:
             empty=not choices,
             usage=read_usage(chunk.told_usage),
             tagged=len(chunk.x_kairosroute) > 0,
+            reasons=reasons,
+            model=chunk.model,
         )
 
     def read_reply(self, body: bytes) -> ReplyFacts:
@@ -135,6 +139,7 @@ class OpenAI:
             text=text,
             tagged=len(reply.x_kairosroute) > 0,
             model=reply.model,
+            reasons=tuple(choice.finish_reason or "" for choice in reply.choices),
         )
 
     def read_error(

@@ -117,6 +117,14 @@ def test_the_last_of_several_finish_reasons_waits() -> None:
     assert found.out == ONE + first + chunk({"content": "x"}, index=1) + tagged(second) + DONE
 
 
+def test_it_is_remembered_why_choices_have_ended_and_who_spoke() -> None:
+    reading = Reading(choices=2)
+    last = chunk(finish="length", index=1, model="m-1")
+    for one in (ONE, STOP, last, USAGE, DONE):
+        reading.flow.take(one)
+    assert (reading.flow.reasons, reading.flow.model) == (("stop", "length"), "m-1")
+
+
 def test_one_choice_that_finishes_twice_is_not_two_choices() -> None:
     assert read(ONE, STOP, STOP, choices=2).fault is FaultKind.CLOSED_EARLY
 

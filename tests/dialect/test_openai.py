@@ -242,6 +242,7 @@ def test_a_whole_answer_is_read() -> None:
     assert facts.usage is not None
     assert facts.usage.completion_tokens == 3
     assert (facts.text, facts.tagged, facts.model) == (len("Hi"), False, "m-1")
+    assert facts.reasons == ("stop",)
     assert DIALECT.read_reply(json.dumps(REPLY | {"x_kairosroute": {}}).encode()).tagged
 
 
@@ -304,6 +305,12 @@ def test_facts_of_a_chunk(chunk: Any, facts: tuple[bool, int, tuple[int, ...], b
     assert (found.token, found.text, found.finished, found.empty) == facts
     assert found.usage is None
     assert not found.tagged
+
+
+def test_why_the_choices_of_a_chunk_have_ended() -> None:
+    choices = [{"index": 1, "finish_reason": "length"}, {"index": 0}, {"finish_reason": "stop"}]
+    found = DIALECT.read_chunk(json.dumps({"model": "m-1", "choices": choices}).encode())
+    assert (found.finished, found.reasons, found.model) == ((1, 0), ("length", "stop"), "m-1")
 
 
 def test_usage_and_tag_of_a_chunk() -> None:
