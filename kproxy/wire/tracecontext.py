@@ -1,8 +1,9 @@
 """The fields of W3C Trace Context: a caller's in, those that may travel on out.
 
-We make no spans, so a valid context is passed on as it is: a receiver that changed the parent's id
-without recording a span of that id would tear the trace apart. An invalid `traceparent` is dropped,
-and `tracestate` with it; an invalid `tracestate` alone.
+Where no span is recorded, a valid context is passed on as it is: a receiver that changed the
+parent's id without recording a span of that id would tear the trace apart. (Where one is:
+`ledger/trace.py`.) An invalid `traceparent` is dropped, and `tracestate` with it; an invalid
+`tracestate` alone.
 (https://www.w3.org/TR/trace-context/, sections 3.2, 3.3 and 4)
 """
 
@@ -11,9 +12,15 @@ from typing import NamedTuple
 
 from kproxy.wire.events import Headers
 
-__all__ = ["TRACEPARENT", "TRACESTATE", "TraceContext", "read_trace"]
+__all__ = ["SAMPLED", "TRACEPARENT", "TRACESTATE", "TraceContext", "read_trace", "write_trace"]
 
 TRACEPARENT, TRACESTATE = b"traceparent", b"tracestate"
+
+SAMPLED = 0x01
+"""The flag that says that the caller may have recorded (section 3.2.2.5.1)."""
+
+KNOWN_FLAGS = 0x03
+"""That one, and "the id is random" of level 2, which goes on with the id."""
 
 MEMBERS = 32
 """Of a `tracestate` (section 3.3.1.1)."""
@@ -40,6 +47,16 @@ class TraceContext(NamedTuple):
         """32 hexadecimal digits, for logs."""
         return self.parent[3:35].decode("ascii")
 
+    @property
+    def span_id(self) -> str:
+        """The parent's, 16 hexadecimal digits."""
+        return self.parent[36:52].decode("ascii")
+
+    @property
+    def flags(self) -> int:
+        """Those that have a meaning."""
+        return int(self.parent[53:55], 16) & KNOWN_FLAGS
+
     def fields(self) -> Headers:
         """As they go to a provider."""
         state = [(TRACESTATE, self.state)] if self.state else []
@@ -53,6 +70,11 @@ def read_trace(headers: Headers) -> TraceContext | None:
         return None
     state = b",".join(value for name, value in headers if name == TRACESTATE)
     return TraceContext(parents[0], state if _is_state(state) else b"")
+
+
+def write_trace(trace_id: str, span_id: str, flags: int, state: bytes = b"") -> TraceContext:
+    """The context of what is asked for inside that span; ids in hexadecimal digits."""
+    return TraceContext(b"00-%b-%b-%02x" % (trace_id.encode(), span_id.encode(), flags), state)
 
 
 def _is_parent(value: bytes) -> bool:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kproxy.wire.tracecontext import LONGEST, MEMBERS, TraceContext, read_trace
+from kproxy.wire.tracecontext import LONGEST, MEMBERS, TraceContext, read_trace, write_trace
 
 TRACE, SPAN = b"4bf92f3577b34da6a3ce929d0e0e4736", b"00f067aa0ba902b7"
 GOOD = b"00-%b-%b-01" % (TRACE, SPAN)
@@ -112,3 +112,16 @@ def test_at_the_limits_and_one_past_them() -> None:
     long = b",".join(b"k%d=" % number + b"v" * 256 for number in range(15))
     assert state(long + b"," * (LONGEST - len(long))) != b""
     assert state(long + b"," * (LONGEST - len(long) + 1)) == b""
+
+
+def test_a_context_is_written_and_read_again() -> None:
+    written = write_trace(TRACE.decode(), SPAN.decode(), 3, b"a=1")
+    found = read_trace(written.fields())
+    assert found == written == TraceContext(b"00-%b-%b-03" % (TRACE, SPAN), b"a=1")
+    assert (found.trace_id, found.span_id, found.flags) == (TRACE.decode(), SPAN.decode(), 3)
+
+
+def test_flags_without_a_meaning_are_none() -> None:
+    found = parent(b"00-%b-%b-fd" % (TRACE, SPAN))
+    assert found is not None
+    assert found.flags == 1
