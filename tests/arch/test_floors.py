@@ -86,6 +86,7 @@ VIOLATIONS = {
     "owner of jsonschema_rs": ("kproxy.guard.heal", "import jsonschema_rs\n", "jsonschema_rs"),
     "owner of sqlite3": ("kproxy.api.keys", "import sqlite3\n", "sqlite3"),
     "owner of pydantic_monty": ("kproxy.api.keys", "import pydantic_monty\n", "pydantic_monty"),
+    "owner of opentelemetry": ("kproxy.api.keys", "import opentelemetry.proto\n", "opentelemetry"),
     "owner of wasmtime": ("kproxy.api.keys", "import wasmtime\n", "wasmtime"),
 }
 
