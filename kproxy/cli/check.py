@@ -13,6 +13,7 @@ from kproxy.cli.serve import NO_MODEL
 from kproxy.config import Config, ConfigError, Listening, Overrides, load
 from kproxy.config.catalog import OPERATOR, build_catalog
 from kproxy.config.guardrails import describe_rules
+from kproxy.config.otel import describe_traces
 from kproxy.config.plugins import describe_plugins, sandbox_lack
 from kproxy.guard.schemas import has_validator
 
@@ -73,8 +74,9 @@ def _summary(config: Config, lack: str | None) -> dict[str, str | list[str]]:
         "plugins": _plugins(config, lack),
         "healing": HEALING if has_validator() else UNCHECKED,
     }
-    rules = describe_rules(config.guardrails)
-    return summary | {"guardrails": rules} if rules else summary
+    rules, traces = describe_rules(config.guardrails), describe_traces(config.otlp)
+    more = {"guardrails": rules, "traces": traces}
+    return summary | {name: told for name, told in more.items() if told}
 
 
 def _sandbox_lack(config: Config) -> str | None:

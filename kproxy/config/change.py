@@ -21,6 +21,7 @@ FIXED = MappingProxyType(
         "workers": "workers",
         "plugins": "[plugins]",
         "access_log": "[log] access",
+        "otlp": "[telemetry.otel]",
         "sim": "[sim]",
     }
 )

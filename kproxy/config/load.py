@@ -36,6 +36,7 @@ from kproxy.config.model import (
     TierConfig,
     Timeouts,
 )
+from kproxy.config.otel import otlp_params
 from kproxy.config.plugins import check_plugins
 from kproxy.config.providers import complete, from_environment, simulated
 from kproxy.config.references import References
@@ -45,6 +46,7 @@ from kproxy.routing.router import Router
 from kproxy.routing.router import load as load_router
 from kproxy.sim.params import SimParams
 from kproxy.store.vault import parse_seal_key
+from kproxy.telemetry.otlp import OtlpParams
 
 __all__ = ["Config", "Overrides", "find_data_dir", "load"]
 
@@ -91,6 +93,7 @@ class Config:
     strict_ledger: bool  # a receipt is on the disk before its answer ends
     reference_model: str
     access_log: str | None  # "-": standard error; else the whole path of a file; None: none
+    otlp: OtlpParams | None  # where spans go; None: nothing is traced
     sim: SimParams
     source: Path | None  # the file it was read from
 
@@ -129,6 +132,7 @@ def load(overrides: Overrides, environ: Mapping[str, str]) -> Config:
             strict_ledger=file.ledger == "strict",
             reference_model=file.reference_model,
             access_log=_access_log(environ, document, file.log.access),
+            otlp=otlp_params(file.telemetry.otel, environ, partial(_beside, document, environ)),
             sim=_sim(file.sim),
             source=document.file,
         )

@@ -6,6 +6,7 @@ half of [timeouts] are those of reliability.md section 4.
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
@@ -38,6 +39,7 @@ __all__ = [
     "LogConfig",
     "ModelConfig",
     "ModerationConfig",
+    "OtelConfig",
     "PluginsConfig",
     "PriceConfig",
     "ProviderConfig",
@@ -46,6 +48,7 @@ __all__ = [
     "RuleConfig",
     "SimConfig",
     "SystemdAddress",
+    "TelemetryConfig",
     "TierConfig",
     "Timeouts",
     "TlsConfig",
@@ -336,6 +339,27 @@ class LogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     access: str | None = None  # "-": standard error; else a file, relative to this one; None: none
 
 
+class OtelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[telemetry.otel]`: traces to an OpenTelemetry collector. OpenTelemetry's own variables come
+    before these keys, see `config/otel.py`."""
+
+    endpoint: str = "http://localhost:4318"  # /v1/traces follows
+    headers: Mapping[str, str] = MappingProxyType({})  # often with a secret in them
+    service: str = "kproxy"
+    # OpenTelemetry's names and its default. Its "parent" is the caller, who then decides first.
+    sampler: str = "parentbased_traceidratio"
+    ratio: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    timeout: Seconds = 10.0  # for a batch with all its retries; the SDKs' default
+    compression: Literal["gzip", "none"] = "none"
+    certificate: str | None = None  # authorities to trust instead of the system's, in a PEM file
+
+
+class TelemetryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[telemetry]`: what leaves the process by itself. None: nothing does."""
+
+    otel: OtelConfig | None = None
+
+
 class FileConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole file, but for providers, models, tiers and listeners, converted one by one."""
 
@@ -364,3 +388,4 @@ class FileConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     plugins: PluginsConfig = PluginsConfig()
     sim: SimConfig = SimConfig()
     log: LogConfig = LogConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()

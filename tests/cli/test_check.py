@@ -140,6 +140,16 @@ def test_rules_are_told_and_a_bad_one_is_named(run):
     assert 'kproxy.toml:4: guardrails.rules[0].pattern: rule "ours": missing )' in result.output
 
 
+def test_where_spans_go_is_told(run):
+    table = "[telemetry.otel]\nratio = 0.1\nheaders.api-key = "
+    result = run(f'{table}"{CANARY}"\n')
+    assert result.stdout.endswith(
+        "traces:    http://localhost:4318/v1/traces, 10 % of requests whose caller does not say\n"
+    )
+    assert CANARY not in result.output
+    assert "traces" not in run(GOOD, ACME_API_KEY=CANARY).stdout
+
+
 def test_what_each_listener_asks_for(run, tmp_path):
     write_files(tmp_path, trustme.CA(), trustme.CA())
     row = '[[listeners]]\naddress = "0.0.0.0:%d"\n'
