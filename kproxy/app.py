@@ -42,6 +42,7 @@ from kproxy.store.opening import StoreParams, Stores, open_stores
 from kproxy.telemetry.accesslog import AccessLog
 from kproxy.telemetry.lag import LoopLag
 from kproxy.telemetry.metrics import Metrics
+from kproxy.telemetry.traces import Traces, open_traces
 from kproxy.transport.hub import Hub
 from kproxy.transport.renewal import Renewal
 
@@ -143,7 +144,8 @@ async def _run(
         if plays(config):
             await endpoints.play(config.sim, nursery)
         nursery.start_soon(lag.run)
-        parts = Parts(stores, hub, draining, lag, time.time, plugins, memories, access)
+        traces = None if config.otlp is None else open_traces(config.otlp, hub)
+        parts = Parts(stores, hub, draining, lag, time.time, plugins, memories, access, traces)
         assembly = Assembly(parts, endpoints, draw(config, endpoints))
         service, metrics, date = assembly.service, parts.metrics, DateField(time.time)
         params = listener_params(config, date)
@@ -163,9 +165,8 @@ async def _run(
         nursery.start_soon(renewal.run)
         renew: list[Callable[[], object]] = [renewal.ask, reload.ask]
         if access is not None:
-            nursery.start_soon(access.run)
             renew.append(access.reopen)
-            _watch_access(metrics, access)
+        _write_down(parts, nursery)
         _watch(metrics, listener, hub, endpoints)
         _watch_process(metrics, lag, stores.journal, stores.counters)
         _watch_configuration(metrics, assembly, reload)
@@ -184,7 +185,7 @@ async def _run(
             nursery.start_soon(sharing.run)
         first = None if stores.keys is None else stores.keys.store.first_key(time.time())
         announce(_started(config, service.catalog, opened, first))
-        await listener.wait_over()
+        await _over(listener, traces)
         if sharing is not None:
             sharing.show_all()  # the last it has counted
         nursery.cancel_scope.cancel()
@@ -197,6 +198,23 @@ def _spare_cycles() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG)
+
+
+def _write_down(parts: Parts, writers: trio.Nursery) -> None:
+    """What becomes of requests, where somebody wants to know; its tasks live as long as we do."""
+    if parts.access is not None:
+        writers.start_soon(parts.access.run)
+        _watch_access(parts.metrics, parts.access)
+    if parts.traces is not None:
+        writers.start_soon(parts.traces.run)
+        _watch_traces(parts.metrics, parts.traces)
+
+
+async def _over(listener: Listener, traces: Traces | None) -> None:
+    """Until the last exchange has ended, and its spans are sent or given up."""
+    await listener.wait_over()
+    if traces is not None:
+        await traces.flush()
 
 
 def _started(
@@ -251,6 +269,21 @@ def _watch_access(metrics: Metrics, access: AccessLog) -> None:
         "kproxy_access_log_dropped",
         "Lines that found no room, or could not be written.",
         lambda: access.dropped,
+        "total",
+    )
+
+
+def _watch_traces(metrics: Metrics, traces: Traces) -> None:
+    metrics.watch(
+        "kproxy_spans_exported",
+        "Spans that a collector has taken.",
+        lambda: traces.exported,
+        "total",
+    )
+    metrics.watch(
+        "kproxy_spans_dropped",
+        "Spans that found no room, or that no collector has taken.",
+        lambda: traces.dropped,
         "total",
     )
 

@@ -42,6 +42,7 @@ from kproxy.telemetry.accesslog import AccessLog
 from kproxy.telemetry.faultlog import FaultLog
 from kproxy.telemetry.lag import LoopLag
 from kproxy.telemetry.metrics import Metrics
+from kproxy.telemetry.traces import Traces
 from kproxy.transport.hub import Hub
 from kproxy.upstream.asking import ask
 
@@ -66,6 +67,7 @@ class Parts:
     plugins: Plugins = field(default_factory=Plugins)
     memories: Memories | None = None
     access: AccessLog | None = None
+    traces: Traces | None = None
     metrics: Metrics = field(default_factory=lambda: Metrics(()))
     faults: FaultLog = field(default_factory=FaultLog)
     conversations: Conversations = field(default_factory=Conversations)
@@ -159,6 +161,7 @@ class Assembly:
                 lambda: parts.lag.standing, config.timeouts.turn, config.timeouts.queue
             ),
             access=parts.access,
+            traces=parts.traces,
             guardrails=_guardrails(draft, parts),
             plugins=parts.plugins,
             memories=parts.memories,

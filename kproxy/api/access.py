@@ -12,7 +12,7 @@ from kproxy.schema.receipt import Receipt
 from kproxy.telemetry.accesslog import AccessLine
 from kproxy.wire.tracecontext import read_trace
 
-__all__ = ["access_line"]
+__all__ = ["access_line", "ending"]
 
 SHOWN = 128
 """Characters of what a caller chooses."""
@@ -22,7 +22,7 @@ FAILED, REFUSED = 500, 400
 
 def access_line(exchange: Exchange, unix_now: float) -> AccessLine:
     """What is to be written of it. Nothing of what was said is in it, and nothing secret."""
-    trace = read_trace(exchange.head.headers)
+    trace = exchange.trace or read_trace(exchange.head.headers)
     receipt = exchange.receipt
     parts = {} if receipt is None else _accounted(receipt)
     return AccessLine(
@@ -32,7 +32,7 @@ def access_line(exchange: Exchange, unix_now: float) -> AccessLine:
         method=exchange.head.method[:SHOWN].decode("ascii", "replace"),
         route=exchange.route,
         status=exchange.status,
-        ending=_ending(exchange).value,
+        ending=ending(exchange).value,
         total_ms=_ms(trio.current_time() - exchange.arrived),
         bytes_out=exchange.sent,
         bytes_in=exchange.received,
@@ -67,7 +67,8 @@ def _answered(receipt: Receipt) -> AttemptOutcome | None:
     return next(whole, last)
 
 
-def _ending(exchange: Exchange) -> Ending:
+def ending(exchange: Exchange) -> Ending:
+    """How it has ended as a whole."""
     if exchange.receipt is not None:
         return exchange.receipt.execution.status
     if exchange.state in (ExchangeState.WAITING, ExchangeState.STARTED):

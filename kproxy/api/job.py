@@ -155,7 +155,7 @@ class Job:
         key = self._admitted.passed.caller.provider_keys.get(endpoint.provider)
         record.own_key = key is not None
         try:
-            await record.attempt.open(endpoint.request(body, self._passed, key))
+            await record.attempt.open(endpoint.request(body, record.passing(self._passed), key))
         except Rejected as refusal:
             if self.guarded is not None:  # its words are about what it was shown
                 refusal.message = self.guarded.restored(refusal.message)

@@ -6,6 +6,7 @@ is exactly one `AttemptOutcome`, the route's health and window hear of it, and i
 Only what the provider's API has no words for was no attempt, and leaves nothing.
 """
 
+import math
 from typing import Protocol
 
 import trio
@@ -24,14 +25,17 @@ from kproxy.errors import (
     Rejected,
 )
 from kproxy.ledger.settle import cost
+from kproxy.ledger.trace import Asked, Parameters
 from kproxy.ledger.usage import estimate_usage, from_reply
 from kproxy.outcome import AttemptOutcome, Ending, Usage
 from kproxy.routing.faults import POLICIES, accrues
 from kproxy.routing.live import Grant
 from kproxy.routing.plan import AttemptSpec, Plan
+from kproxy.schema.chat import ChatCall
 from kproxy.schema.reply import ReplyUsage
 from kproxy.transport.duplex import Broken, Expired
 from kproxy.upstream.attempt import Attempt
+from kproxy.wire.events import Headers
 
 __all__ = ["AttemptRecord", "ending_of"]
 
@@ -45,6 +49,7 @@ class Request(Protocol):
 
     service: Service
     exchange: Exchange
+    call: ChatCall
     plan: Plan
     prompt_tokens: int
     most_output: int | None
@@ -64,7 +69,8 @@ class AttemptRecord:
     """See the module. The attempt's connection is the record's until it has ended."""
 
     __slots__ = (
-        "_ended", "_grant", "_job", "attempt", "flow", "own_key", "shown", "spec", "told",
+        "_ended", "_grant", "_job", "attempt", "flow", "own_key", "shown", "span_id", "spec",
+        "told",
     )  # fmt: skip
 
     def __init__(self, job: Request, spec: AttemptSpec, attempt: Attempt, grant: Grant) -> None:
@@ -77,6 +83,7 @@ class AttemptRecord:
         self.told: ReplyFacts | None = None  # of a whole answer: what it says
         self.own_key = False  # sent with a key of the caller's, not with the operator's
         self.shown = False  # the caller has got words of it, or is about to
+        self.span_id = ""  # under which it is recorded; empty: it is not
 
     def __repr__(self) -> str:
         return f"<AttemptRecord {self.attempt!r}>"
@@ -87,6 +94,21 @@ class AttemptRecord:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is not None:
             self.fail(error)
+
+    def passing(self, fields: Headers) -> Headers:
+        """What the provider gets of the caller's `fields`: where the request is traced, with the
+        attempt's own place in that trace."""
+        trace = self._job.exchange.trace
+        if trace is None:
+            return fields
+        self.span_id, fields = trace.ask(fields)
+        if self.span_id and trace.parameters is None:
+            request = self._job.call.request
+            trace.parameters = Parameters(
+                bool(request.stream), request.n, request.output_limit, request.temperature,
+                request.needs_json,
+            )  # fmt: skip
+        return fields
 
     def note_first_token(self) -> None:
         """The commit point of a stream."""
@@ -196,10 +218,29 @@ class AttemptRecord:
             own_key=self.own_key,
         )
         job.note(self, outcome)
+        if self.span_id and job.exchange.trace is not None:
+            job.exchange.trace.attempts.append(self._asked(outcome))
         metrics = job.service.metrics
         metrics.attempt(model.provider, model.id, ending)
         if usage is not None:
             metrics.used(model.provider, model.id, usage, paid)
+
+    def _asked(self, outcome: AttemptOutcome) -> Asked:
+        """For the attempt's span."""
+        attempt, said = self.attempt, self.flow or self.told
+        connected, origin = attempt.times.connected, attempt.endpoint.pool.origin
+        return Asked(
+            span_id=self.span_id,
+            outcome=outcome,
+            model=self.spec.model.upstream,
+            address=origin.host,
+            port=origin.port,
+            shown=self.shown,
+            status=attempt.status,
+            connected=None if math.isnan(connected) else connected - self._job.exchange.arrived,
+            answered=None if said is None else said.model,
+            reasons=() if said is None else said.reasons,
+        )
 
 
 def _pace(usage: Usage, now: float, attempt: Attempt) -> float | None:

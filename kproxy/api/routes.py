@@ -15,8 +15,10 @@ from kproxy.api.operations import show_alive, show_metrics, show_ready
 from kproxy.api.performance import show_performance
 from kproxy.api.receipts import list_receipts, show_receipt
 from kproxy.api.service import Service
+from kproxy.api.traced import served
 from kproxy.downstream.exchange import Exchange, ExchangeState
 from kproxy.errors import Rejected
+from kproxy.telemetry.traces import Finished
 
 __all__ = ["ADMIN_ROUTES", "PUBLIC_ROUTES", "ROUTES", "Role", "Route", "Router"]
 
@@ -105,6 +107,8 @@ class Router:
         if route is None:
             raise _not_allowed(methods)
         service = self._service
+        if service.traces is not None and route.role == "key":  # not what asks whether we live
+            exchange.trace = service.traces.begin(exchange.head.headers)
         service.metrics.in_flight += 1
         try:
             await route.handler(service, exchange)
@@ -122,6 +126,9 @@ class Router:
             service.metrics.refused(exchange.refused)
         if service.access is not None:
             service.access.note(access_line(exchange, service.unix_now()))
+        trace = exchange.trace
+        if trace is not None and trace.sampled and service.traces is not None:
+            service.traces.note(Finished(trace, served(exchange, service.unix_now())))
 
 
 def _not_allowed(methods: Mapping[bytes, Route]) -> Rejected:

@@ -35,6 +35,7 @@ from kproxy.store.receipts import Receipts
 from kproxy.telemetry.accesslog import AccessLog
 from kproxy.telemetry.faultlog import FaultLog
 from kproxy.telemetry.metrics import Metrics
+from kproxy.telemetry.traces import Traces
 from kproxy.transport.timers import Timers
 from kproxy.upstream.endpoint import Endpoint
 
@@ -143,6 +144,7 @@ class Service:
     once: Once
     pressure: Pressure = Pressure()
     access: AccessLog | None = None  # None: there is no access log
+    traces: Traces | None = None  # None: nothing is traced
     guardrails: Guardrails | None = None  # None: nobody looks at what is said
     apart: Apart = field(default_factory=Apart)
     plugins: Plugins = field(default_factory=Plugins)

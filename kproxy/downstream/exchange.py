@@ -19,6 +19,7 @@ import trio
 from kproxy.downstream.date import DateSource, no_date
 from kproxy.downstream.respond import Answer, to_answer
 from kproxy.errors import Rejected
+from kproxy.ledger.trace import Trace
 from kproxy.schema.receipt import Receipt
 from kproxy.transport.duplex import Channel, Expired
 from kproxy.wire.events import Data, EndOfMessage, Headers, ProtocolError, RequestEvent, RequestHead
@@ -103,6 +104,7 @@ class Exchange:
         "route",
         "state",
         "status",
+        "trace",
         "verbatim",
     )  # fmt: skip
 
@@ -124,6 +126,7 @@ class Exchange:
         self.account_id = self.key_id = ""  # whose request it is, once that is known
         self.refused = ""  # the code that the caller was told instead of an answer
         self.receipt: Receipt | None = None
+        self.trace: Trace | None = None  # where requests are traced
         self.received = 0  # bytes of the request's body
         self._sent = link.sent  # before this response
         self.verbatim = not head.http_10  # a provider's chunks can go to the caller as they came

@@ -104,6 +104,11 @@ class Attempt:
         return self._answer.body
 
     @property
+    def status(self) -> int:
+        """Of the answer; 0: none has come."""
+        return 0 if self._answer is None else self._answer.head.status
+
+    @property
     def content_type(self) -> bytes:
         """The media type of the answer, lower case, without parameters; b"": it did not say."""
         assert self._answer is not None

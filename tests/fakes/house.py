@@ -42,6 +42,7 @@ from kproxy.store.receipts import Receipts
 from kproxy.telemetry.accesslog import AccessLog
 from kproxy.telemetry.faultlog import FaultLog
 from kproxy.telemetry.metrics import Metrics
+from kproxy.telemetry.traces import Traces
 from kproxy.transport.duplex import Broken
 from kproxy.transport.pool import Pool, PoolParams
 from kproxy.transport.timers import Timers
@@ -100,6 +101,7 @@ class House:
 
     pressure: Pressure = field(default_factory=Pressure)
     access: AccessLog | None = None
+    traces: Traces | None = None
     limits: Any = field(default_factory=NoLimits)
     plugins: Plugins = field(default_factory=Plugins)
     memories: Memories | None = None  # only a test of memory has some
@@ -147,6 +149,7 @@ class House:
             once=self.once,
             pressure=self.pressure,
             access=self.access,
+            traces=self.traces,
             guardrails=self.guardrails,
             plugins=self.plugins,
             memories=self.memories,
