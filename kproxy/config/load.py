@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +16,7 @@ import msgspec
 from kproxy.admission.keys import Secret
 from kproxy.admission.tiers import TIERS, Tier
 from kproxy.catalog.load import Catalog, load_packaged, parse_catalog
+from kproxy.config.artefacts import load_packaged_router, read_router
 from kproxy.config.checks import check_api_key, check_model
 from kproxy.config.code_exec import check_code_exec
 from kproxy.config.document import ConfigError, Document, PlacedError, Steps
@@ -43,7 +43,6 @@ from kproxy.config.references import References
 from kproxy.config.tiers import build_tiers, change_tier
 from kproxy.routing.artefact import ArtefactError
 from kproxy.routing.router import Router
-from kproxy.routing.router import load as load_router
 from kproxy.sim.params import SimParams
 from kproxy.store.vault import parse_seal_key
 from kproxy.telemetry.otlp import OtlpParams
@@ -313,9 +312,9 @@ def _catalog(environ: Mapping[str, str], document: Document, named: str | None) 
 
 def _router(environ: Mapping[str, str], document: Document, named: str | None) -> Router:
     if named is None:
-        return load_router((files("kproxy.routing") / "router.bin").read_bytes())
+        return load_packaged_router()
     try:
-        return load_router(_beside(document, environ, named).read_bytes())
+        return read_router(_beside(document, environ, named))
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}"
         raise PlacedError(("routing", "artefact"), reason) from error

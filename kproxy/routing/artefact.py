@@ -22,6 +22,7 @@ import msgspec
 
 from kproxy.errors import KproxyError
 from kproxy.routing.features import ROWS, VOCABULARY
+from kproxy.routing.lanes import Buffer
 from kproxy.routing.table import CategoryTable, decode_table, encode_table
 
 __all__ = ["RARITY_STEP", "VERSION", "Artefact", "ArtefactError", "pack", "unpack"]
@@ -41,16 +42,19 @@ class ArtefactError(KproxyError):
 
 
 class Artefact(msgspec.Struct, frozen=True):
-    """What a file holds. `digest` names it, table included: an edited table is another policy."""
+    """What a file holds. `digest` names it, table included: an edited table is another policy.
+
+    `weights` may be a view of the file's bytes.
+    """
 
     table: CategoryTable
     scale: float
     vocabulary: bytes
-    weights: bytes
+    weights: Buffer
     digest: str
 
 
-def pack(table: CategoryTable, scale: float, vocabulary: bytes, weights: bytes) -> bytes:
+def pack(table: CategoryTable, scale: float, vocabulary: bytes, weights: Buffer) -> bytes:
     """The file. The same values give the same bytes."""
     text = encode_table(table)
     rest = _SCALE.pack(scale) + text + vocabulary + weights
@@ -58,8 +62,9 @@ def pack(table: CategoryTable, scale: float, vocabulary: bytes, weights: bytes) 
     return _HEAD.pack(_MAGIC, VERSION, len(text), len(weights), digest) + rest
 
 
-def unpack(data: bytes) -> Artefact:
-    """Check and take apart. Raises ArtefactError."""
+def unpack(data: Buffer) -> Artefact:
+    """Check and take apart. Raises ArtefactError. The weights stay where they are, as a view."""
+    data = memoryview(data)
     if data[:8] != _MAGIC[: len(data)] or not data:
         raise ArtefactError("not a kproxy router artefact")
     if len(data) < _HEAD.size:
@@ -76,10 +81,10 @@ def unpack(data: bytes) -> Artefact:
     scale: float = _SCALE.unpack_from(rest)[0]
     end = _SCALE.size + text_length
     try:
-        table = decode_table(rest[_SCALE.size : end])
+        table = decode_table(bytes(rest[_SCALE.size : end]))
     except ValueError as error:
         raise ArtefactError(f"the artefact's table is wrong: {error}") from error
     if not (0 < scale < math.inf) or weights_length != 2 * ROWS * (len(table.categories) + 1):
         raise ArtefactError("the artefact's weights do not fit its table")
-    words = rest[end : end + VOCABULARY]
+    words = bytes(rest[end : end + VOCABULARY])
     return Artefact(table, scale, words, rest[-weights_length:], digest.hex())

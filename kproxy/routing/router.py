@@ -12,7 +12,7 @@ from kproxy.routing.artefact import RARITY_STEP, Artefact, unpack
 from kproxy.routing.cues import find_cue
 from kproxy.routing.dial import Judgement
 from kproxy.routing.features import extract
-from kproxy.routing.lanes import ZERO, LaneTable
+from kproxy.routing.lanes import ZERO, Buffer, LaneTable
 from kproxy.routing.panel import ModelRow, Panel
 from kproxy.routing.table import CategoryTable
 
@@ -86,6 +86,9 @@ class Router:
         return found
 
 
-def load(data: bytes) -> Router:
-    """A router from an artefact's bytes. Raises ArtefactError, naming what is wrong with them."""
+def load(data: Buffer) -> Router:
+    """A router from an artefact's bytes, which it keeps.
+
+    Raises ArtefactError, naming what is wrong with them.
+    """
     return Router(unpack(data))

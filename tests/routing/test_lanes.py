@@ -28,6 +28,26 @@ def test_no_lane_runs_over_into_the_next():
     assert table.total([0] * 2_004) == ((2 * ZERO - 1) * 2_004, 0)
 
 
+def test_a_row_that_was_asked_for_before_is_the_same_row():
+    table = LaneTable(packed([(1, 2), (3, 4), (5, 6)]), 2)
+    assert table.total([1]) == (3, 4)
+    assert table.total([0, 1]) == (4, 6)
+    assert table.total([0, 1, 2, 2]) == (14, 18)
+    assert table.total([2, 1]) == (8, 10)
+
+
+def test_one_new_row_shows_among_the_largest_sums():
+    top = 2 * ZERO - 1
+    table = LaneTable(packed([(top, top), (1, 1)]), 2)
+    table.total([0])
+    assert table.total([*[0] * 2_003, 1]) == (top * 2_003 + 1,) * 2
+
+
+def test_a_view_of_bytes_will_do():
+    table = LaneTable(memoryview(b"head" + packed([(1, 2), (3, 4)]))[4:], 2)
+    assert table.total([0, 1]) == (4, 6)
+
+
 def test_its_size():
     table = LaneTable(packed([(1, 2), (3, 4)]), 2)
     assert len(table) == 2
