@@ -1,9 +1,9 @@
 """What operators count: plain integers on the hot path, Prometheus' text when somebody asks.
 
 prometheus-client's own counters take a lock and some 2 us a count, which is a tenth of what a whole
-request costs here. One thread counts, so ours are dictionaries; the library renders them, because
-the exposition format is its business. Only configured models become label values; names that a
-passthrough provider takes are `other`.
+request costs here. One thread counts, so ours are dictionaries; the library writes them out, since
+the exposition format is its business (`exposition.py`). Only configured models become label values;
+names that a passthrough provider takes are `other`.
 
 Of several worker processes whoever is asked answers for all: see `Metrics.share`.
 """
@@ -14,29 +14,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
-from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
-from prometheus_client.registry import Collector
-
 from kproxy.errors import FaultKind
 from kproxy.outcome import AttemptOutcome, Ending, Usage
 from kproxy.routing.live import Live
 from kproxy.schema.receipt import PluginReport
-from kproxy.telemetry.pooled import (
-    Family,
-    Merge,
-    add_up,
-    decode,
-    encode,
-    families,
-    lasting,
-    metrics,
-)
+from kproxy.telemetry.pooled import Family, Merge, Named, add_up, decode, encode, lasting
 
 __all__ = ["METRICS_TYPE", "Colleagues", "Metrics"]
 
@@ -104,33 +86,11 @@ class Colleagues(Protocol):
         ...
 
 
-class _Gauges(Collector):
-    """Gauges whose label values may be others the next time."""
-
-    def __init__(
-        self, name: str, text: str, labels: Labels, values: Callable[[], Mapping[Labels, float]]
-    ) -> None:
-        self._named = (name.removeprefix("kproxy_"), text, labels)
-        self._values = values
-
-    def describe(self) -> Iterator[Metric]:
-        """For the registry, which else collects once to learn the names."""
-        name, text, labels = self._named
-        yield _gauge(name, text, labels, {})
-
-    def collect(self) -> Iterator[Metric]:
-        """For the registry."""
-        name, text, labels = self._named
-        yield _gauge(name, text, labels, self._values())
-
-
-class Metrics(Collector):
+class Metrics:
     """Counters of one process. Everything is synchronous and cheap but `render` and `show`."""
 
     def __init__(self, models: Iterable[tuple[str, str]]) -> None:
         """`models` are the (provider, model) pairs that become label values."""
-        self.registry = CollectorRegistry()
-        self.registry.register(self)
         self._known: frozenset[tuple[str, str]] = frozenset()
         self.know(models)
         self._requests: Counter[Labels] = Counter()
@@ -146,6 +106,7 @@ class Metrics(Collector):
         self._plugins: Counter[Labels] = Counter()
         self.in_flight = 0  # requests that a handler has not left
         self.resting: Mapping[Labels, float] = {}  # seconds by route, see `note_routes`
+        self._watched: list[Callable[[], Family]] = []
         self._rules: dict[str, Merge] = {"kproxy_route_resting_seconds": "max"}
         self._colleagues: Colleagues | None = None
         self._before: list[Family] = []  # what a predecessor has counted
@@ -156,7 +117,7 @@ class Metrics(Collector):
 
     def watch(self, name: str, text: str, value: Callable[[], float], merge: Merge = "sum") -> None:
         """Add a gauge that is read when it is rendered. `merge`: of several processes' values."""
-        Gauge(name, text, registry=self.registry).set_function(value)
+        self._watched.append(lambda: _gauge(name, text, (), {(): value()}))
         self._rules[name] = merge
 
     def watch_each(
@@ -168,7 +129,7 @@ class Metrics(Collector):
     ) -> None:
         """Add a gauge with labels: one value for each tuple of label values, at that time. `values`
         is called in the thread that renders."""
-        self.registry.register(_Gauges(name, text, labels, values))
+        self._watched.append(lambda: _gauge(name, text, labels, values()))
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """One request has been answered, whatever the answer; status 0: the caller had left."""
@@ -235,8 +196,10 @@ class Metrics(Collector):
 
     def render(self) -> bytes:
         """The text exposition, of all processes. Takes milliseconds: call it in a thread."""
+        from kproxy.telemetry.exposition import written  # 2.5 MB that nobody needs who never asks
+
         if self._colleagues is None:
-            return generate_latest(self.registry)
+            return written(self.collect())
         own = self._own()
         # Shown before it is told: what has been told once is never forgotten, whoever dies.
         self._colleagues.show(encode(own))
@@ -244,63 +207,72 @@ class Metrics(Collector):
         for payload, alive in self._colleagues.others():
             theirs = decode(payload)
             parts.append(theirs if alive else lasting(theirs, self._rules))
-        pooled = CollectorRegistry(auto_describe=False)
-        pooled.register(_Together(add_up(parts, self._rules)))
-        return generate_latest(pooled)
+        return written(add_up(parts, self._rules))
 
     def _own(self) -> list[Family]:
         """What is counted here, with what was counted before in our place."""
-        return add_up([families(self.registry.collect()), self._before], self._rules)
+        return add_up([self.collect(), self._before], self._rules)
 
-    def collect(self) -> Iterator[Metric]:
-        """For the registry: everything counted so far. Copies, since another thread renders."""
+    def collect(self) -> list[Family]:
+        """Everything counted here so far, and what is watched. Copies: another thread renders."""
+        return [*self._counted(), *(read() for read in self._watched)]
+
+    def _counted(self) -> Iterator[Family]:
         model = ("provider", "model")
-        yield _counter("requests", "Requests answered.", ("route", "status"), self._requests)
+        yield _counter("kproxy_requests", "Requests answered.", ("route", "status"), self._requests)
         yield _counter(
-            "attempts",
+            "kproxy_attempts",
             "Attempts at providers by how they ended.",
             (*model, "ending"),
             self._attempts,
         )
         yield _counter(
-            "faults", "Failed attempts by what failed.", ("provider", "fault"), self._faults
+            "kproxy_faults", "Failed attempts by what failed.", ("provider", "fault"), self._faults
         )
-        yield _counter("tokens", "Tokens used.", (*model, "type"), self._tokens)
+        yield _counter("kproxy_tokens", "Tokens used.", (*model, "type"), self._tokens)
         cost = {labels: nanos / 1e9 for labels, nanos in self._cost.copy().items()}
-        yield _counter("cost_usd", "Cost in USD.", model, cost)
+        yield _counter("kproxy_cost_usd", "Cost in USD.", model, cost)
         yield _counter(
-            "refused", "Requests that got an error instead of an answer.", ("code",), self._refused
+            "kproxy_refused",
+            "Requests that got an error instead of an answer.",
+            ("code",),
+            self._refused,
         )
         yield _counter(
-            "further_attempts",
+            "kproxy_further_attempts",
             "Attempts after the first: the same route again, another one, or one beside another.",
             ("why",),
             self._further,
         )
         yield _counter(
-            "plugins", "Requests' plugins by what became of them.", ("plugin", "end"), self._plugins
+            "kproxy_plugins",
+            "Requests' plugins by what became of them.",
+            ("plugin", "end"),
+            self._plugins,
         )
-        yield _gauge("requests_in_flight", "Requests being answered.", (), {(): self.in_flight})
         yield _gauge(
-            "route_resting_seconds",
+            "kproxy_requests_in_flight", "Requests being answered.", (), {(): self.in_flight}
+        )
+        yield _gauge(
+            "kproxy_route_resting_seconds",
             "For how long a route is left alone for its failures; 0: it is not.",
             model,
             {labels: rest for labels, rest in self.resting.items() if labels in self._known},
         )
         yield _histogram(
-            "request_duration_seconds",
+            "kproxy_request_duration_seconds",
             "From the request's head to the end of its response.",
             ("route",),
             self._duration,
         )
         yield _histogram(
-            "first_token_seconds",
+            "kproxy_first_token_seconds",
             "From the request's head to the first token.",
             model,
             self._first_token,
         )
         yield _histogram(
-            "overhead_seconds",
+            "kproxy_overhead_seconds",
             "From the request's head to its plan: reading the body, checking, deciding.",
             (),
             {(): self._overhead},
@@ -309,17 +281,6 @@ class Metrics(Collector):
     def labels(self, provider: str, model: str) -> tuple[str, str]:
         """The label values of an endpoint: a name that nobody configured is `other`."""
         return (provider, model) if (provider, model) in self._known else (provider, OTHER)
-
-
-class _Together(Collector):
-    """What is added up already, for the library to write."""
-
-    def __init__(self, found: list[Family]) -> None:
-        self._found = found
-
-    def collect(self) -> Iterator[Metric]:
-        """All of it."""
-        yield from metrics(self._found)
 
 
 def _observe(family: dict[Labels, Distribution], labels: Labels, seconds: float) -> None:
@@ -341,26 +302,28 @@ def _why(before: list[AttemptOutcome], one: AttemptOutcome) -> str:
     return "again" if again else "elsewhere"
 
 
-def _gauge(name: str, text: str, labels: Labels, values: Mapping[Labels, float]) -> Metric:
-    family = GaugeMetricFamily(f"kproxy_{name}", text, labels=labels)
-    for key, value in values.items():
-        family.add_metric(key, value)
-    return family
+def _gauge(name: str, text: str, labels: Labels, values: Mapping[Labels, float]) -> Family:
+    samples = ((name, _named(labels, key), float(value)) for key, value in values.items())
+    return Family(name, text, "gauge", tuple(samples))
 
 
-def _counter(
-    name: str, text: str, labels: Labels, counts: Mapping[Labels, float]
-) -> CounterMetricFamily:
-    family = CounterMetricFamily(f"kproxy_{name}", text, labels=labels)
-    for key, count in dict(counts).items():
-        family.add_metric(key, count)
-    return family
+def _counter(name: str, text: str, labels: Labels, counts: Mapping[Labels, float]) -> Family:
+    total = f"{name}_total"
+    samples = ((total, _named(labels, key), float(count)) for key, count in dict(counts).items())
+    return Family(name, text, "counter", tuple(samples))
 
 
 def _histogram(
     name: str, text: str, labels: Labels, observed: Mapping[Labels, Distribution]
-) -> HistogramMetricFamily:
-    family = HistogramMetricFamily(f"kproxy_{name}", text, labels=labels)
+) -> Family:
+    samples: list[tuple[str, Named, float]] = []
     for key, distribution in dict(observed).items():
-        family.add_metric(key, distribution.buckets(), distribution.total)
-    return family
+        named, buckets = _named(labels, key), distribution.buckets()
+        samples += [(f"{name}_bucket", (*named, ("le", end)), count) for end, count in buckets]
+        samples.append((f"{name}_count", named, buckets[-1][1]))
+        samples.append((f"{name}_sum", named, distribution.total))
+    return Family(name, text, "histogram", tuple(samples))
+
+
+def _named(labels: Labels, values: Labels) -> Named:
+    return tuple(zip(labels, values, strict=True))

@@ -1,4 +1,4 @@
-"""The metrics of several processes in, those of all together out. Pure but for the library's types.
+"""The metrics of several processes in, those of all together out. Pure.
 
 Counters and histograms add up. What a gauge means together is its owner's to say (`Merge`). What
 lasts, and only that, is kept of a process that is gone, so that no counter goes back when one is
@@ -9,50 +9,31 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
-from prometheus_client.metrics_core import Metric
 
-__all__ = ["Family", "Merge", "add_up", "decode", "encode", "families", "lasting", "metrics"]
+__all__ = ["Family", "Merge", "Named", "add_up", "decode", "encode", "lasting"]
 
 Merge = Literal["sum", "max", "min", "total"]
 """What several processes' values of a gauge are together. `total`: it only grows, as a counter."""
 
 LASTING = frozenset({"counter", "histogram"})
 
-Labels = tuple[tuple[str, str], ...]
-Samples = dict[tuple[str, Labels], float]
+Named = tuple[tuple[str, str], ...]
+"""Labels of one sample: names with values."""
+
+Samples = dict[tuple[str, Named], float]
 
 
 class Family(msgspec.Struct, frozen=True, array_like=True):
-    """One metric with its samples: name and labels, value."""
+    """One metric with its samples: name and labels, value.
+
+    Names are those of the exposition: a counter `x` has samples `x_total`, a histogram has
+    `x_bucket` with the label `le`, `x_count` and `x_sum`.
+    """
 
     name: str
     text: str
     kind: str
-    samples: tuple[tuple[str, Labels, float], ...]
-
-
-def families(found: Iterable[Metric]) -> list[Family]:
-    """What a registry has collected, as values."""
-    return [
-        Family(
-            one.name,
-            one.documentation,
-            one.type,
-            tuple((s.name, tuple(s.labels.items()), float(s.value)) for s in one.samples),
-        )
-        for one in found
-    ]
-
-
-def metrics(found: Iterable[Family]) -> list[Metric]:
-    """The same for the library, which writes them out."""
-    made = []
-    for family in found:
-        metric = Metric(family.name, family.text, family.kind)
-        for name, labels, value in family.samples:
-            metric.add_sample(name, dict(labels), value)
-        made.append(metric)
-    return made
+    samples: tuple[tuple[str, Named, float], ...]
 
 
 def lasting(found: Iterable[Family], rules: Mapping[str, Merge]) -> list[Family]:

@@ -84,6 +84,11 @@ VIOLATIONS = {
     "owner of cryptography": ("kproxy.api.keys", "import cryptography\n", "cryptography"),
     "owner of pypdf": ("kproxy.api.keys", "import pypdf\n", "pypdf"),
     "owner of jsonschema_rs": ("kproxy.guard.heal", "import jsonschema_rs\n", "jsonschema_rs"),
+    "owner of prometheus_client": (
+        "kproxy.telemetry.metrics",
+        "import prometheus_client\n",
+        "prometheus_client",
+    ),
     "owner of sqlite3": ("kproxy.api.keys", "import sqlite3\n", "sqlite3"),
     "owner of pydantic_monty": ("kproxy.api.keys", "import pydantic_monty\n", "pydantic_monty"),
     "owner of opentelemetry": ("kproxy.api.keys", "import opentelemetry.proto\n", "opentelemetry"),

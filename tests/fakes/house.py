@@ -52,6 +52,7 @@ from tests.fakes.caller import Answer as Reply
 from tests.fakes.caller import chat, request
 from tests.fakes.duplex import MemoryDuplex, duplex_pair
 from tests.fakes.ledgers import Memory, NoLimits
+from tests.fakes.samples import sample
 from tests.fakes.scripted import ORIGIN, Answer, ScriptedProvider
 
 __all__ = ["CHEAP", "DEAR", "KEY", "House", "Talking", "model"]
@@ -189,7 +190,7 @@ class House:
 
     def counted(self, name: str, **labels: str) -> float:
         """One sample of the metrics; 0 where there is none."""
-        return self.metrics.registry.get_sample_value(name, labels) or 0.0
+        return sample(self.metrics.collect(), name, labels)
 
     def at_rest(self) -> bool:
         """Whether no attempt holds a connection, and no request a reservation."""

@@ -5,6 +5,7 @@ import pytest
 from kproxy.errors import FaultKind
 from kproxy.outcome import AttemptOutcome, Ending, Usage
 from kproxy.telemetry.metrics import Metrics
+from tests.fakes.samples import sample
 
 KNOWN = {"provider": "acme", "model": "m"}
 
@@ -15,7 +16,7 @@ def metrics() -> Metrics:
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float:
-    return metrics.registry.get_sample_value(name, labels) or 0.0
+    return sample(metrics.collect(), name, labels)
 
 
 def test_requests(metrics: Metrics) -> None:
