@@ -176,6 +176,18 @@ def test_three_completed_answers_are_enough() -> None:
     assert not superseded.measure(0.0).sufficient
 
 
+def test_a_window_that_saw_nothing_is_smaller_still() -> None:
+    Window()
+    tracemalloc.start()
+    try:
+        window = Window()
+        window.measure(10_000.0)
+        new, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert new < 8_192
+
+
 def test_a_window_is_small_and_does_not_grow() -> None:
     tracemalloc.start()
     try:
