@@ -16,9 +16,8 @@ from kproxy.config.providers import spoken
 from kproxy.dialect.choose import dialect_for
 from kproxy.dialect.openai import OpenAI
 from kproxy.sim.params import SimParams
-from kproxy.sim.serve import serve as serve_sim
 from kproxy.transport.accept import open_listeners
-from kproxy.transport.dial import Dial, Origin, dialler, tls_context
+from kproxy.transport.dial import Dial, Origin, dialler, prepare, tls_context
 from kproxy.transport.hub import Hub
 from kproxy.transport.pool import Pool, PoolParams
 from kproxy.upstream.endpoint import AnswerLimits, Endpoint
@@ -72,13 +71,17 @@ class Endpoints:
     async def play(self, params: SimParams, players: trio.Nursery) -> None:
         """Let simulated providers answer, on a real socket on loopback. Only once; their task lives
         in `players`, as long as the process."""
+        from kproxy.sim.serve import serve as serve_sim
+
         sockets = open_listeners(SIM_HOST, 0)
         self.sim_url = f"http://{SIM_HOST}:{sockets[0].getsockname()[1]}"
         await players.start(serve_sim, params, sockets, self._hub)
 
     def draw(self, config: Config) -> Drawn:
-        """The endpoints of a configuration. Takes 50 ms for the first that wants TLS, so it may be
-        called in a thread; what is in force stays untouched."""
+        """The endpoints of a configuration; what is in force stays untouched.
+
+        The first that wants TLS takes 50 ms, the first at a name 15: it may be called in a thread.
+        """
         before = self._now.providers
         providers = {
             slug: self._endpoint(config, slug, given) for slug, given in config.providers.items()
@@ -148,6 +151,7 @@ class Endpoints:
         return Pool(origin, self._dial(origin), self._hub.timers, params)
 
     def _dial(self, origin: Origin) -> Dial:
+        prepare(origin)
         if not origin.tls:
             return self._plain
         if self._secure is None:

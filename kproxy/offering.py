@@ -9,6 +9,7 @@ kproxy does not start unless its sandbox holds.
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import cache, partial
+from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -26,11 +27,12 @@ from kproxy.api.workers import (
 )
 from kproxy.config import Config
 from kproxy.config.plugins import plugin_params, sandbox_params
-from kproxy.plugins.settings import SandboxParams
+from kproxy.plugins.settings import SandboxParams, SandboxRefused
 from kproxy.store.memories import Memories
 from kproxy.transport.hub import Hub
 
 if TYPE_CHECKING:
+    from kproxy.plugins.sandbox import Sandbox
     from kproxy.transport.fetch import Fetcher
 
 __all__ = ["open_plugins"]
@@ -60,9 +62,8 @@ async def open_plugins(
     # Imported where it is switched on.
     from kproxy.plugins.code_exec import CodeExec, tool
     from kproxy.plugins.on_demand import OnDemand
-    from kproxy.plugins.sandbox import SandboxRefused, open_sandbox
 
-    sandbox = OnDemand(partial(open_sandbox, params))
+    sandbox = OnDemand(partial(_sandbox, params))
     code = CodeExec(sandbox, 2 * params.output_bytes)
     offered["code-exec"] = code_plugin(
         tool(params.tier, params.seconds), code.call, _longest(params), 2 * params.output_bytes
@@ -80,6 +81,17 @@ async def open_plugins(
         nursery.cancel_scope.cancel()
     if refusal is not None:
         raise refusal
+
+
+@asynccontextmanager
+async def _sandbox(params: SandboxParams) -> AsyncIterator["Sandbox"]:
+    """Raises SandboxRefused."""
+    # In a thread: what it takes to start a child takes 40 ms to import.
+    await trio.to_thread.run_sync(import_module, "kproxy.plugins.sandbox")
+    from kproxy.plugins.sandbox import open_sandbox
+
+    async with open_sandbox(params) as sandbox:
+        yield sandbox
 
 
 def _longest(params: SandboxParams) -> float:

@@ -11,8 +11,8 @@ The packaged file is written by `tests/catalog/generate.py`; an operator may hav
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.resources import files
 from operator import le
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal, TypeVar
 
@@ -271,7 +271,8 @@ class _Label(msgspec.Struct):
 
 def load_packaged() -> Catalog:
     """The catalog that is part of the package."""
-    return parse_catalog((files("kproxy.catalog") / "models.json").read_bytes())
+    # Not importlib.resources: it brings tempfile, shutil and three compressors along.
+    return parse_catalog((Path(__file__).parent / "models.json").read_bytes())
 
 
 def parse_catalog(data: bytes) -> Catalog:

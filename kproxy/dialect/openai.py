@@ -8,7 +8,6 @@
 
 from calendar import timegm
 from collections.abc import Callable, Mapping
-from email.utils import parsedate_tz
 from types import MappingProxyType
 from typing import Any
 
@@ -261,6 +260,8 @@ def _http_date(value: bytes) -> float | None:
 
     All three forms are read (RFC 9110 section 5.6.7). That of asctime names no zone and means UTC.
     """
+    from email.utils import parsedate_tz  # few providers give one
+
     try:
         parts = parsedate_tz(value.decode("ascii"))
         return None if parts is None else timegm(parts[:9]) - (parts[9] or 0)

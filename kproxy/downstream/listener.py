@@ -4,7 +4,7 @@ Draining has an order: no new connections, idle ones close, busy ones end with t
 what is left at the deadline is cut. Cancelling `serve` cuts at once.
 
 HTTP/2 is spoken where TLS agreed on it (ALPN), and on plain sockets with callers that begin with
-its preface.
+its preface. Its first connection finds it imported or waits 12 ms for that, and so does the loop.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,6 @@ import trio
 
 from kproxy.downstream.answering import FAREWELL, Handler
 from kproxy.downstream.connection import Connection, ConnectionParams
-from kproxy.downstream.h2_connection import H2Connection
 from kproxy.transport.accept import AcceptLimits, Acceptor
 from kproxy.transport.entry import Bound
 from kproxy.transport.hub import Hub
@@ -88,6 +87,8 @@ class Listener:
         await self._serve_h2(link, received)
 
     async def _serve_h2(self, link: Link, received: bytes) -> None:
+        from kproxy.downstream.h2_connection import H2Connection  # with h2 it holds 2 MB
+
         params = self._params
         connection = H2Connection(
             link, self._handler, params.connection, self._hub.timers, params.stall

@@ -5,11 +5,12 @@ A result is always text: a model can mend its own mistake when it is told, so wh
 API would get as an error, the model gets in words. The loop that calls this is not here.
 """
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from kproxy.plugins.sandbox import Outcome
+if TYPE_CHECKING:
+    from kproxy.plugins.sandbox import Outcome
 
 __all__ = ["TOOL_NAME", "CodeExec", "render", "tool"]
 
@@ -33,7 +34,7 @@ class _Arguments(msgspec.Struct):
 class Runner(Protocol):
     """What runs the code: a `Sandbox`."""
 
-    async def run(self, code: str) -> Outcome: ...
+    async def run(self, code: str) -> "Outcome": ...
 
 
 def tool(tier: str, seconds: float) -> dict[str, Any]:
@@ -73,7 +74,7 @@ class CodeExec:
         return render(await self._sandbox.run(arguments.code), self._most)
 
 
-def render(outcome: Outcome, most: int) -> str:
+def render(outcome: "Outcome", most: int) -> str:
     """Output, value and error, in this order, each where there is one; at most `most` bytes."""
     parts = []
     if outcome.stdout:

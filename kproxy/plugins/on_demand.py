@@ -9,12 +9,16 @@ wanted; `ready` is for who wants it at once.
 import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING
 
 import trio
 
 from kproxy.plugins.layers import Layer
-from kproxy.plugins.sandbox import Outcome, Sandbox, SandboxRefused
+from kproxy.plugins.settings import SandboxRefused
 from kproxy.plugins.source import PluginFailed
+
+if TYPE_CHECKING:
+    from kproxy.plugins.sandbox import Outcome, Sandbox
 
 __all__ = ["OnDemand"]
 
@@ -26,7 +30,7 @@ REFUSED = "the sandbox does not hold here"
 class OnDemand:
     """A `code_exec.Runner`. `opening` makes the sandbox; see `sandbox.open_sandbox`."""
 
-    def __init__(self, opening: Callable[[], AbstractAsyncContextManager[Sandbox]]) -> None:
+    def __init__(self, opening: Callable[[], AbstractAsyncContextManager["Sandbox"]]) -> None:
         self._opening = opening
         self._wanted = trio.Event()
         self._settled = trio.Event()
@@ -54,7 +58,7 @@ class OnDemand:
             self._refusal = refusal
             self._settled.set()
 
-    async def ready(self) -> Sandbox:
+    async def ready(self) -> "Sandbox":
         """The open sandbox. Raises SandboxRefused."""
         self._wanted.set()
         await self._settled.wait()
@@ -62,7 +66,7 @@ class OnDemand:
             raise self._refusal or SandboxRefused(REFUSED)
         return self._sandbox
 
-    async def run(self, code: str) -> Outcome:
+    async def run(self, code: str) -> "Outcome":
         """See `Sandbox.run`. Raises PluginFailed where there is no sandbox."""
         try:
             sandbox = await self.ready()

@@ -28,14 +28,13 @@ from typing import Literal
 
 import trio
 
-from kproxy.errors import KproxyError
 from kproxy.plugins import layers, wrapper
 from kproxy.plugins.cell import Cell, CellFailed, Launch, open_cell
 from kproxy.plugins.frames import clean
 from kproxy.plugins.guest import Ended, RunError
 from kproxy.plugins.launch import build_launch, compiled_module
 from kproxy.plugins.layers import Layer, lacking
-from kproxy.plugins.settings import SandboxParams, unavailable
+from kproxy.plugins.settings import SandboxParams, SandboxRefused, unavailable
 
 __all__ = ["ErrorKind", "Outcome", "Sandbox", "SandboxParams", "SandboxRefused", "open_sandbox"]
 
@@ -60,10 +59,6 @@ _SAID = {
     "output": "it printed too much and was stopped",
     "crash": "the interpreter died",
 }
-
-
-class SandboxRefused(KproxyError):
-    """The sandbox cannot be trusted here, so it does not open; the message says what is missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,14 +6,19 @@ from importlib import util
 from pathlib import Path
 from typing import Literal
 
+from kproxy.errors import KproxyError
 from kproxy.plugins.layers import ALWAYS
 
-__all__ = ["SandboxParams", "unavailable"]
+__all__ = ["SandboxParams", "SandboxRefused", "unavailable"]
 
 _NEEDS = {
     "monty": ("pydantic_monty", "kproxy[sandbox]"),
     "python": ("wasmtime", "kproxy[sandbox-python]"),
 }
+
+
+class SandboxRefused(KproxyError):
+    """The sandbox cannot be trusted here, so it does not open; the message says what is missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,6 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,6 +39,7 @@ __all__ = [
 FILE_NAME = "kproxy.db"
 _LOCK_NAME = "kproxy.lock"
 _BUSY_TIMEOUT_MS = 5_000  # SQLite's own default is 0: the second writer would fail at once
+_MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 
 Value = str | bytes | int | float | None
@@ -153,7 +153,7 @@ def open_database(directory: Path) -> Database:
 def migrations() -> tuple[Migration, ...]:
     """The package's migrations in order. Raises StoreError when the numbers have a gap."""
     found = []
-    for entry in resources.files("kproxy.store").joinpath("migrations").iterdir():
+    for entry in _MIGRATIONS.iterdir():
         match = _MIGRATION.fullmatch(entry.name)
         if match:
             found.append(Migration(int(match[1]), entry.name, entry.read_text("utf-8")))

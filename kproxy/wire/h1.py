@@ -23,7 +23,6 @@ from kproxy.wire.events import (
     RequestEvent,
 )
 from kproxy.wire.fields import check_unfinished
-from kproxy.wire.h1_general import GeneralBody
 from kproxy.wire.limits import H1Limits
 from kproxy.wire.scan import scan_head
 
@@ -124,6 +123,8 @@ class RequestReader:
         wire = bytes(buffer[self._at : end + 4])
         head, plain = scan_head(wire, self._limits)
         if not plain or self._everything:
+            from kproxy.wire.h1_general import GeneralBody  # the first one waits 4 ms for h11
+
             self._body = GeneralBody(wire, head, self._limits)
         else:
             self._left = head.content_length or 0

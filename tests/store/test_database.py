@@ -189,7 +189,7 @@ def test_a_gap_in_the_migrations_is_refused(tmp_path, monkeypatch):
     for name in ("0001_a.sql", "0003_c.sql", "README"):
         (tmp_path / "migrations").mkdir(exist_ok=True)
         (tmp_path / "migrations" / name).write_text("")
-    monkeypatch.setattr(database.resources, "files", lambda _: tmp_path)
+    monkeypatch.setattr(database, "_MIGRATIONS", tmp_path / "migrations")
     with pytest.raises(StoreError, match="incomplete"):
         migrations()
 

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from kproxy.errors import FaultKind
-from kproxy.transport.dial import FAULTS, Origin, dialler, tls_context
+from kproxy.transport.dial import Origin, dialler, faults, tls_context
 from tests.fakes.hubbed import fault_of, hubbed
 
 
@@ -119,7 +119,7 @@ NOT_THE_BACKENDS = {
 
 
 def mapped(kind: type[Exception]) -> bool:
-    return any(issubclass(kind, row) for row, _ in FAULTS)
+    return any(issubclass(kind, row) for row, _ in faults())
 
 
 def test_every_exception_of_httpcore_has_a_row_or_a_reason() -> None:
