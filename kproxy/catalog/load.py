@@ -119,6 +119,9 @@ class RouteTimeouts(msgspec.Struct, frozen=True):
     gap: float | None = None
 
 
+AS_EVERYWHERE = RouteTimeouts()
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """One model at one provider. None where a limit, a price or the precision is not known."""
@@ -133,7 +136,7 @@ class Model:
     quantization: Precision | None = None
     created: int = 0  # seconds since 1970; 0: not known
     enabled: bool = True
-    timeouts: RouteTimeouts = RouteTimeouts()
+    timeouts: RouteTimeouts = AS_EVERYWHERE
     price_date: str | None = None  # a day on which the price held, ISO 8601
     prefill: bool = False  # continues the assistant message that the request ends with
     quality: tuple[float, ...] = ()  # 0 to 1, in the order of `quality.CATEGORIES`; (): not known
