@@ -73,6 +73,7 @@ async def _answer(service: Service, exchange: Exchange, decode: Decode) -> None:
     passed = Passed(caller, call, rate, arrived, forms)
     key = idempotency_key(exchange.head.headers, call.request)
     if key is None:
+        del body  # its members hold it for as long as they are needed
         await _carry_out(service, exchange, passed)
         return
     deadline = _deadline(service, exchange, call)

@@ -55,6 +55,8 @@ async def answer_stream(job: Job) -> None:
     rounds = rounds_of(job)
     asked = _Asked(job.call.fields, Transcript() if job.plan.rescue or rounds else None, rounds)
     won = await _begin(job, job.plan, asked)
+    if asked.transcript is None:
+        job.call.let_go()  # a long prompt for as long as a long answer
     while True:
         fault = await _relay(job, won)
         if fault is not None:

@@ -225,6 +225,10 @@ class ChatCall(msgspec.Struct, frozen=True):
             )
         return str(user)
 
+    def let_go(self) -> None:
+        """Nobody will be asked again: the body, which each member is a slice of, may go."""
+        self.fields.clear()
+
     def changed(self, messages: Raw | None = None, tools: Raw | None = None) -> "ChatCall":
         """The same request with these members instead; they have the shape of what they replace."""
         fields, request = dict(self.fields), self.request
