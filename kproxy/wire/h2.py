@@ -18,15 +18,14 @@ The obvious way is to believe the engine, and hypercorn and httpcore do. Our way
 4. *The windows are the caller's to open.* Bytes of a body count until `acknowledge` says that they
    were used. The engine's own encoder would take any table size that the peer names; ours does not.
 
-Only this module and `h2_engine` know h2 and hpack. It knows no time-outs and no sockets: `now` is
-an argument, and everything that it wants to send lies in `take_output`.
+Only `h2_side`, its two sides and `h2_engine` know h2 and hpack. None knows time-outs and sockets:
+`now` is an argument, and everything that is to be sent lies in `take_output`.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
 
 import h2.events
-import h2.exceptions
 
 from kproxy.wire.events import Headers, ProtocolError
 from kproxy.wire.frame import check_fields
@@ -43,29 +42,21 @@ from kproxy.wire.h2_events import (
 )
 from kproxy.wire.h2_floods import Floods
 from kproxy.wire.h2_frames import (
-    ACK,
-    CONTINUATION,
     DATA,
-    END_HEADERS,
     GOAWAY,
-    HEADERS,
     PREFACE,
     RST_STREAM,
-    SETTINGS,
     WINDOW_UPDATE,
     Code,
     Frame,
-    FrameCutter,
     H2Error,
     frame_bytes,
 )
 from kproxy.wire.h2_head import Malformed, check_trailers, read_head
+from kproxy.wire.h2_side import H2Side
 from kproxy.wire.limits import H1Limits
 
 __all__ = ["H2Server"]
-
-WINDOW = 65_535
-"""What a connection begins with, whatever SETTINGS say (RFC 9113 section 6.9.2)."""
 
 LAST_STREAM = 2**31 - 1
 
@@ -82,29 +73,20 @@ class _Stream:
         self.sent = False  # our end
 
 
-class H2Server:
+class H2Server(H2Side[Event]):
     """One connection. An owner of a stream is told by `Opened` and ends it by `close`."""
 
     def __init__(self, limits: H2Limits, h1: H1Limits, now: float) -> None:
         if limits.header_list is not None:
             h1 = replace(h1, fields=limits.header_list)
+        engine, self._decoder = make_engine(limits, h1)
+        super().__init__(engine, Floods(limits.floods, now), limits.connection_window)
         self._limits = limits
         self._h1 = h1
-        self._cutter = FrameCutter(FRAME)
-        self._floods = Floods(limits.floods, now)
         self._preface = bytearray()
         self._streams: dict[int, _Stream] = {}
         self._last = LAST_STREAM  # streams above were told not to exist
-        self._frames = 0  # that have come
-        self._block: int | None = None  # a field block is open, since that frame
-        self._over = False  # the last GOAWAY was written for an error
-        self._greeted = False  # preface and SETTINGS have come
         self._acknowledged = False  # our SETTINGS were read
-        self._out = bytearray()
-        self._engine, self._decoder = make_engine(limits, h1)
-        self._engine.initiate_connection()
-        if limits.connection_window > WINDOW:
-            self._engine.increment_flow_control_window(limits.connection_window - WINDOW)
 
     def __repr__(self) -> str:
         return f"<H2Server {len(self._streams)} streams>"
@@ -119,15 +101,6 @@ class H2Server:
             return self._frames
         return self._block
 
-    def take_output(self) -> bytes:
-        """What is to be sent now; once."""
-        data = self._engine.data_to_send()
-        if self._out:
-            self._out += data
-            data = bytes(self._out)
-            self._out.clear()
-        return data
-
     # --- received
 
     def receive_data(self, data: bytes, now: float) -> list[Event]:
@@ -135,16 +108,10 @@ class H2Server:
         events: list[Event] = []
         try:
             data = self._after_preface(data)
-            self._cutter.receive_data(data)
-            while (frame := self._cutter.next_frame()) is not None:
-                self._take(frame, now, events)
-        except h2.exceptions.ProtocolError as error:
-            self._over = True  # h2 has written the GOAWAY
-            raise H2Error(int(error.error_code), str(error)) from error
         except H2Error as error:
-            self.go_away(error.code)
-            self._over = True
+            self._fail(error)
             raise
+        self._hear(data, now, events)
         return events
 
     def _after_preface(self, data: bytes) -> bytes:
@@ -158,31 +125,18 @@ class H2Server:
             self._engine.receive_data(PREFACE)
         return data[missing:]
 
-    def _take(self, frame: Frame, now: float, events: list[Event]) -> None:
-        if self._block is not None and frame.kind != CONTINUATION:
-            raise H2Error(Code.PROTOCOL_ERROR, "another frame inside of a field block")
-        if not self._greeted:
-            if frame.kind != SETTINGS or frame.flags & ACK:
-                raise H2Error(Code.PROTOCOL_ERROR, "the first frame is not SETTINGS")
-            self._greeted = True
-        self._frames += 1
-        if frame.kind == SETTINGS and frame.flags & ACK and frame.size:
-            raise H2Error(Code.FRAME_SIZE_ERROR, "an acknowledgement with content")
-        self._floods.frame(frame, now)
-        if frame.kind in (HEADERS, CONTINUATION):
-            began = self._frames - 1 if self._block is None else self._block
-            self._block = None if frame.flags & END_HEADERS else began
-        elif frame.kind == RST_STREAM and frame.stream in self._streams:
+    def _judge(self, frame: Frame, now: float) -> None:
+        if frame.kind == RST_STREAM and frame.stream in self._streams:
             self._floods.reset(now)
         if frame.kind in (RST_STREAM, WINDOW_UPDATE, DATA) and self._is_idle(frame.stream):
             raise H2Error(Code.PROTOCOL_ERROR, "a frame of a stream that was never opened")
-        if frame.kind == GOAWAY:
-            if frame.stream or frame.size < 8:
-                raise H2Error(Code.PROTOCOL_ERROR, "a malformed GOAWAY")
-            events.append(Leaving())
-        elif frame.kind <= CONTINUATION:
-            for event in self._engine.receive_data(frame.raw):
-                self._translate(event, now, events)
+
+    def _left(self, frame: Frame) -> Event:
+        return Leaving()
+
+    def _pass_on(self, frame: Frame, now: float, events: list[Event]) -> None:
+        for event in self._engine.receive_data(frame.raw):
+            self._translate(event, now, events)
 
     def _is_idle(self, stream: int) -> bool:
         """RFC 9113 section 5.1. Even numbers are ours, and we open none."""
@@ -278,10 +232,6 @@ class H2Server:
 
     # --- sent
 
-    def window(self, stream: int) -> int:
-        """Bytes of DATA that the peer takes on that stream at this moment."""
-        return max(0, self._engine.local_flow_control_window(stream))
-
     def send_head(self, stream: int, status: int, headers: Headers, *, last: bool = False) -> None:
         """The head of a response, or of an informational one (status 1xx); `last`: it is all.
 
@@ -303,11 +253,6 @@ class H2Server:
         self._streams[stream].sent = True
         self._engine.end_stream(stream)
 
-    def acknowledge(self, stream: int, size: int) -> None:
-        """Bytes of a body were used, or are not wanted: the peer may send as many again."""
-        if size and not self._over:
-            self._engine.acknowledge_received_data(size, stream)
-
     def reset(self, stream: int, code: int) -> None:
         """End the stream at once; its owner still closes it."""
         known = self._streams[stream]
@@ -326,9 +271,8 @@ class H2Server:
         if not self._over:
             self._last = self._engine.highest_inbound_stream_id
             # Not by the engine: it would let nothing be sent behind it.
-            self._out += self._engine.data_to_send()
             payload = self._last.to_bytes(4, "big") + code.to_bytes(4, "big")
-            self._out += frame_bytes(GOAWAY, 0, 0, payload)
+            self._write(frame_bytes(GOAWAY, 0, 0, payload))
 
 
 def _id(event: h2.events.Event) -> int:

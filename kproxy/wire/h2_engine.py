@@ -1,4 +1,5 @@
 """The engine of an HTTP/2 connection, as wire/h2.py wants it: limits in, h2 and its hpack out.
+The client's side (wire/h2_client.py) is shown answers instead of requests.
 
 Three habits are taken from it here; why stands in wire/h2.py: it does not count streams, it does
 not see requests, and its compression table does not grow with the peer's wishes.
@@ -17,7 +18,7 @@ from kproxy.wire.events import Headers
 from kproxy.wire.h2_events import H2Limits
 from kproxy.wire.limits import H1Limits
 
-__all__ = ["FRAME", "Decoder", "Engine", "make_engine"]
+__all__ = ["FRAME", "Decoder", "Engine", "make_client", "make_engine", "mark_secrets"]
 
 FRAME = 16_384
 """The largest payload both ways: ours too, so that streams take turns (RFC 9113 section 4.2)."""
@@ -26,6 +27,11 @@ TABLE = 4_096
 """Bytes of a compression table, both ways (RFC 7541 section 4.2: the default)."""
 
 SEEN_BY_THE_ENGINE = [hpack.HeaderTuple(b":method", b"GET")]
+SEEN_BY_A_CLIENT = [hpack.HeaderTuple(b":status", b"200")]
+INFORMATIONAL = [hpack.HeaderTuple(b":status", b"100")]
+
+SECRETS = frozenset({b"authorization", b"x-api-key", b"api-key", b"cookie"})
+"""Fields that no table keeps (RFC 7541 section 7.1.3): one connection carries many callers'."""
 
 
 class Engine(h2.connection.H2Connection):
@@ -54,7 +60,18 @@ class Decoder(hpack.Decoder):
             broken = h2.exceptions.ProtocolError("a field block cannot be decompressed")
             broken.error_code = h2.errors.ErrorCodes.COMPRESSION_ERROR
             raise broken from error
+        return self._shown()
+
+    def _shown(self) -> Iterable[hpack.HeaderTuple]:
         return SEEN_BY_THE_ENGINE
+
+
+class ReplyDecoder(Decoder):
+    """The same for a client: the engine must only know which heads are not the last."""
+
+    def _shown(self) -> Iterable[hpack.HeaderTuple]:
+        first = next((value for name, value in self.fields if name == b":status"), b"")
+        return INFORMATIONAL if first[:1] == b"1" else SEEN_BY_A_CLIENT
 
 
 class Encoder(hpack.Encoder):
@@ -73,18 +90,20 @@ class Encoder(hpack.Encoder):
             self.table_size_changes.append(size)
 
 
+def _config(*, client: bool) -> h2.config.H2Configuration:
+    return h2.config.H2Configuration(
+        client_side=client,
+        header_encoding=None,
+        validate_outbound_headers=False,  # `check_fields` does
+        normalize_outbound_headers=False,
+        validate_inbound_headers=False,  # `h2_head` and `h2_turn` do
+        normalize_inbound_headers=False,
+    )
+
+
 def make_engine(limits: H2Limits, h1: H1Limits) -> tuple[Engine, Decoder]:
     """An engine for a server's side, and what keeps the fields that it does not see."""
-    engine = Engine(
-        h2.config.H2Configuration(
-            client_side=False,
-            header_encoding=None,
-            validate_outbound_headers=False,  # `check_fields` does
-            normalize_outbound_headers=False,
-            validate_inbound_headers=False,  # `h2_head` does
-            normalize_inbound_headers=False,
-        )
-    )
+    engine = Engine(_config(client=False))
     codes = h2.settings.SettingCodes
     engine.local_settings = h2.settings.Settings(
         client=False,
@@ -95,9 +114,36 @@ def make_engine(limits: H2Limits, h1: H1Limits) -> tuple[Engine, Decoder]:
             codes.MAX_FRAME_SIZE: FRAME,
         },
     )
-    decoder = Decoder()
     # Twice what is asked for: up to there a caller can be told, behind it the connection ends.
-    decoder.max_header_list_size = 2 * (h1.fields + h1.request_line)
+    return engine, _dress(engine, Decoder(), 2 * (h1.fields + h1.request_line))
+
+
+def make_client(limits: H2Limits, h1: H1Limits) -> tuple[Engine, Decoder]:
+    """An engine for a client's side, that takes no pushes, and what keeps the fields."""
+    engine = Engine(_config(client=True))
+    codes = h2.settings.SettingCodes
+    engine.local_settings = h2.settings.Settings(
+        client=True,
+        initial_values={
+            codes.ENABLE_PUSH: 0,
+            codes.INITIAL_WINDOW_SIZE: limits.window,
+            codes.MAX_HEADER_LIST_SIZE: h1.response_head,
+            codes.MAX_FRAME_SIZE: FRAME,
+        },
+    )
+    return engine, _dress(engine, ReplyDecoder(), 2 * h1.response_head)
+
+
+def _dress(engine: Engine, decoder: Decoder, most: int) -> Decoder:
+    decoder.max_header_list_size = most
     engine.decoder = decoder
     engine.encoder = Encoder()
-    return engine, decoder
+    return decoder
+
+
+def mark_secrets(fields: Headers) -> Headers:
+    """The same fields, those that hold credentials as what is never to be kept."""
+    return [
+        hpack.NeverIndexedHeaderTuple(name, value) if name in SECRETS else (name, value)
+        for name, value in fields
+    ]

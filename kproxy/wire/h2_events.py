@@ -5,19 +5,13 @@ The head of a request is the same `RequestHead` as over HTTP/1.1.
 
 from dataclasses import dataclass, field
 
-from kproxy.wire.events import ProtocolError, RequestHead
+from kproxy.wire.events import Headers, ProtocolError, RequestHead
 from kproxy.wire.h2_floods import FloodLimits
 
 __all__ = [
-    "Body",
-    "Event",
-    "H2Limits",
-    "Leaving",
-    "Opened",
-    "Refused",
-    "Reset",
-    "Room",
-]
+    "Answered", "Body", "ClientEvent", "Cut", "Event", "Faulty", "H2Limits", "Leaving", "LeftAt",
+    "Opened", "Pong", "Refused", "Reset", "Room",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,5 +72,47 @@ class Room:
 class Leaving:
     """The peer will open no stream any more."""
 
+
+@dataclass(slots=True)
+class Answered:
+    """The final head of a response, checked. Its body follows unless `ended`."""
+
+    stream: int
+    status: int
+    headers: Headers
+    ended: bool
+
+
+@dataclass(slots=True)
+class Cut:
+    """A provider has reset the stream, with this code (RFC 9113 section 7)."""
+
+    stream: int
+    code: int
+
+
+@dataclass(slots=True)
+class Faulty:
+    """A provider broke the rules of one stream, which we have reset."""
+
+    stream: int
+    reason: str
+
+
+@dataclass(slots=True)
+class LeftAt:
+    """A provider's GOAWAY: of the streams above `last` it has looked at none."""
+
+    last: int
+    code: int
+
+
+@dataclass(slots=True)
+class Pong:
+    """The answer to our PING."""
+
+
+ClientEvent = Answered | Body | Cut | Faulty | LeftAt | Pong | Room
+"""What a client hears."""
 
 Event = Opened | Refused | Body | Reset | Room | Leaving

@@ -16,7 +16,7 @@ from kproxy.wire.fields import combine
 from kproxy.wire.limits import H1Limits
 from kproxy.wire.scan import expects_continue, is_host, is_path, read_length
 
-__all__ = ["Malformed", "check_trailers", "read_head"]
+__all__ = ["ENTRY", "Malformed", "check_names", "check_trailers", "read_head"]
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -53,7 +53,7 @@ def read_head(fields: Headers, limits: H1Limits, *, ended: bool) -> RequestHead:
             raise Malformed("The pseudo-header fields are not those of a request.")
         else:
             pseudo[name] = value
-    _check(headers)
+    check_names(headers)
     if pseudo.get(b":method") == b"CONNECT":
         raise ProtocolError(501, "CONNECT is not offered.")
     method, path = _request_line(pseudo)
@@ -70,14 +70,15 @@ def read_head(fields: Headers, limits: H1Limits, *, ended: bool) -> RequestHead:
 
 def check_trailers(fields: Headers, limits: H1Limits) -> None:
     """Trailers are dropped, but must be some. Raises Malformed."""
-    _check(fields)
+    check_names(fields)
     if len(fields) > limits.count:
         raise Malformed(f"There are more than {limits.count} trailer fields.")
     if sum(len(name) + len(value) + ENTRY for name, value in fields) > limits.trailers:
         raise Malformed(f"The trailers are over {limits.trailers} bytes.")
 
 
-def _check(headers: Headers) -> None:
+def check_names(headers: Headers) -> None:
+    """Fields of any message, without pseudo-header fields. Raises Malformed."""
     for name, value in headers:
         if _NAME.fullmatch(name) is None:
             raise Malformed("A field's name is not a token in lower case.")

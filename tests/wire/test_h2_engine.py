@@ -4,7 +4,7 @@ import h2.exceptions
 import hpack
 import pytest
 
-from kproxy.wire.h2_engine import Decoder, make_engine
+from kproxy.wire.h2_engine import Decoder, make_client, make_engine, mark_secrets
 from kproxy.wire.h2_events import H2Limits
 from kproxy.wire.limits import H1Limits
 from tests.fakes.h2_frames import BEGUN, GET, block, headers, settings
@@ -42,3 +42,17 @@ def test_its_table_does_not_grow_with_the_peers_wishes() -> None:
     assert engine.encoder.header_table_size == 4096
     engine.receive_data(settings((1, 100)))
     assert engine.encoder.header_table_size == 100, "it may be smaller"
+
+
+def test_a_client_sees_no_answer_but_whether_it_is_the_last() -> None:
+    engine, decoder = make_client(H2Limits(), H1Limits())
+    assert engine.local_settings.enable_push == 0
+    for status, shown in ((b"103", b"100"), (b"200", b"200"), (b"999", b"200")):
+        assert list(decoder.decode(b"\x08\x03" + status)) == [(b":status", shown)]
+        assert decoder.fields == [(b":status", status)]
+    assert list(decoder.decode(b"")) == [(b":status", b"200")]
+
+
+def test_credentials_are_marked() -> None:
+    marked = mark_secrets([(b"authorization", b"x"), (b"accept", b"y")])
+    assert [getattr(one, "indexable", True) for one in marked] == [False, True]
