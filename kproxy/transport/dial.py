@@ -94,11 +94,14 @@ def prepare(origin: Origin) -> None:
         _names()
 
 
-def tls_context() -> ssl.SSLContext:
-    """Verified TLS to providers. Making one reads the trust store (50 ms): make it once."""
+def tls_context(*, http2: bool = False) -> ssl.SSLContext:
+    """Verified TLS to providers. Making one reads the trust store (50 ms): make it once.
+
+    `http2`: it is offered first, and the link's `protocol` says what was chosen.
+    """
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
     return context
 
 

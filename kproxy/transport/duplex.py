@@ -2,29 +2,44 @@
 
 Two things implement it: `Link` over a real socket, and the in-memory pair of the tests. Whatever
 engine carries bytes faster (house plan 4.2b) is a change behind this interface. A `Channel` is the
-part of it that an exchange needs of its caller; a stream of HTTP/2 is one as well.
+part of it that an exchange needs of its caller; a stream of HTTP/2 is one as well. A `Carrier` is
+the part that a request to a provider needs, and a stream of HTTP/2 to a provider is one of those.
 """
 
 from collections.abc import Callable
 from typing import Protocol
 
+from kproxy.errors import FaultKind
 from kproxy.wire.proxy import Peer
 
-__all__ = ["Broken", "Channel", "Duplex", "Expired", "Stage"]
+__all__ = ["Broken", "Carrier", "Channel", "Duplex", "Expired", "Stage"]
 
 
 class Broken(Exception):
-    """The connection of `link` is gone: reset by the peer, or closed by us."""
+    """The connection of `link` is gone: reset by the peer, or closed by us.
 
-    def __init__(self, link: "Channel", reason: str) -> None:
+    `kind`: what that is for an attempt at a provider. `untouched`: the peer has not looked at what
+    was sent there, and it may be sent elsewhere.
+    """
+
+    def __init__(
+        self,
+        link: "Channel | Carrier",
+        reason: str,
+        kind: FaultKind = FaultKind.RESET,
+        *,
+        untouched: bool = False,
+    ) -> None:
         super().__init__(reason)
         self.link = link
+        self.kind = kind
+        self.untouched = untouched
 
 
 class Expired(Exception):
     """A deadline passed while waiting on `link`."""
 
-    def __init__(self, link: "Channel") -> None:
+    def __init__(self, link: "Channel | Carrier") -> None:
         super().__init__("deadline passed")
         self.link = link
 
@@ -91,12 +106,30 @@ class Channel(Protocol):
         ...
 
 
-class Duplex(Channel, Protocol):
-    """One connected stream of bytes in each direction, owned by one task."""
+class Carrier(Protocol):
+    """What carries one request to a provider, and its answer back; owned by one task."""
+
+    deadline: float
+    """See `Channel`."""
+
+    on_gone: Callable[[], None] | None
+    """See `Channel`."""
 
     @property
     def peer_ended(self) -> bool:
         """Whether the peer has already ended its side, as far as we have heard."""
+        ...
+
+    async def send_all(self, data: bytes) -> None:
+        """See `Channel.send_all`. A whole request is sent at once."""
+        ...
+
+    async def receive(self) -> bytes:
+        """See `Channel.receive`."""
+        ...
+
+    def receive_nowait(self) -> bytes | None:
+        """See `Channel.receive_nowait`."""
         ...
 
     async def pump(self, sink: "Channel", stage: Stage, gap: float) -> None:
@@ -111,6 +144,19 @@ class Duplex(Channel, Protocol):
         """Call `callback` whenever bytes or an end may be there to read (None: stop)."""
         ...
 
+    def close(self) -> None:
+        """Close at once, whatever is unsent; idempotent."""
+        ...
+
+
+class Duplex(Channel, Carrier, Protocol):
+    """One connected stream of bytes in each direction, owned by one task."""
+
+    @property
+    def protocol(self) -> str:
+        """What TLS has negotiated by ALPN (RFC 7301), as `h2`; empty where nothing was."""
+        ...
+
     def end(self, *, cut: bool = False) -> bool:
         """Say that nothing more will be sent, and go on receiving; idempotent.
 
@@ -118,8 +164,4 @@ class Duplex(Channel, Protocol):
         word of TLS waits for room; it is sent when there is some. What TLS receives after an end is
         good for nothing but to wait for the peer's.
         """
-        ...
-
-    def close(self) -> None:
-        """Close at once, whatever is unsent; idempotent."""
         ...

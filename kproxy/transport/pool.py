@@ -16,6 +16,9 @@ Our way:
    terminator behind `[DONE]`) is read to its end by callbacks, at most `LINGER` seconds and
    `LINGER_BYTES`; so the caller does not wait for it and the connection is not lost.
 
+4. Where HTTP/2 is offered (`h2_trunks.py`), a lease is a stream of a connection that others share:
+   the gate counts streams then, and what is kept is the connection, not here.
+
 A lease is returned exactly once, by `finish` or `close`, both synchronous: a cancelled task
 returns its slot in its own `finally`, without another await.
 """
@@ -29,11 +32,11 @@ import trio
 
 from kproxy.errors import Fault, FaultKind
 from kproxy.transport.dial import Dial, Origin
-from kproxy.transport.duplex import Broken, Duplex
+from kproxy.transport.duplex import Broken, Carrier
 from kproxy.transport.timers import Timers
 from kproxy.wire.events import ProtocolError
 
-__all__ = ["LINGER", "LINGER_BYTES", "Lease", "Pool", "PoolParams", "PoolStatistics"]
+__all__ = ["LINGER", "LINGER_BYTES", "Lease", "Pool", "PoolParams", "PoolStatistics", "Shared"]
 
 LINGER = 1.0
 """Seconds to wait for the rest of a body after the answer in it was complete."""
@@ -47,20 +50,23 @@ LINGER_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True)
 class PoolParams:
-    """Limits of one endpoint. `connect` and `idle` are seconds."""
+    """Limits of one endpoint. `connect` and `idle` are seconds; `http2`: whether it is offered."""
 
     limit: int = 256
     connect: float = 5.0
     idle: float = 60.0
+    http2: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PoolStatistics:
-    """Leases out, links idle, links lingering. At rest, `leased` and `lingering` are 0."""
+    """Leases out, links idle, links lingering; and connections of HTTP/2, whose streams are leases.
+    At rest, `leased` and `lingering` are 0."""
 
     leased: int
     idle: int
     lingering: int
+    shared: int = 0
 
 
 class Remainder(Protocol):
@@ -75,12 +81,37 @@ class Remainder(Protocol):
     def feed(self, data: bytes, /) -> bytes: ...
 
 
+class Shared(Protocol):
+    """Connections of which many requests have a part each (`h2_trunks.py`)."""
+
+    @property
+    def queued(self) -> bool:
+        """Whether somebody waits for a part."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def wait(self, now: float) -> float:
+        """How long the first who waits has waited, in seconds."""
+        ...
+
+    async def take(
+        self, origin: Origin, deadline: float, *, fresh: bool = False
+    ) -> tuple[Carrier, bool] | None:
+        """A part, or a connection of one's own; and whether it may be stale. None: the provider
+        shares none. Raises Fault."""
+        ...
+
+    def close(self) -> None:
+        """Share nothing more; what is shared ends with those who have a part."""
+
+
 class Lease:
     """One connection, held by one attempt. `reused` says that it carried a request before."""
 
     __slots__ = ("_pool", "link", "reused")
 
-    def __init__(self, pool: "Pool", link: Duplex, reused: bool) -> None:
+    def __init__(self, pool: "Pool", link: Carrier, reused: bool) -> None:
         self._pool: Pool | None = pool
         self.link = link
         self.reused = reused
@@ -107,14 +138,22 @@ class Lease:
 class Pool:
     """Every connection to one origin. `close` ends the idle ones; leases end with their owners."""
 
-    def __init__(self, origin: Origin, dial: Dial, timers: Timers, params: PoolParams) -> None:
+    def __init__(
+        self,
+        origin: Origin,
+        dial: Dial,
+        timers: Timers,
+        params: PoolParams,
+        shared: Shared | None = None,
+    ) -> None:
         self.origin = origin
         self._dial = dial
+        self._shared = shared
         self._params = params
         self._gate = trio.Semaphore(params.limit)
         self._waiting: dict[object, float] = {}  # since when, the first one first
-        self._idle: deque[tuple[float, Duplex]] = deque()  # oldest first
-        self._lingering: dict[Duplex, float] = {}
+        self._idle: deque[tuple[float, Carrier]] = deque()  # oldest first
+        self._lingering: dict[Carrier, float] = {}
         self._reaper = timers.timer(self._reap)
         self._closed = False
 
@@ -130,12 +169,13 @@ class Pool:
 
     @property
     def queued(self) -> bool:
-        """Whether somebody waits at the gate."""
-        return bool(self._waiting)
+        """Whether somebody waits at the gate, or for a stream."""
+        return bool(self._waiting) or (self._shared is not None and self._shared.queued)
 
     def wait(self, now: float) -> float:
-        """How long the first in the queue at the gate has waited, in seconds; 0: there is none."""
-        return now - next(iter(self._waiting.values())) if self._waiting else 0.0
+        """How long the first in the queue has waited, in seconds; 0: there is none."""
+        waited = now - next(iter(self._waiting.values())) if self._waiting else 0.0
+        return waited if self._shared is None else max(waited, self._shared.wait(now))
 
     async def acquire(self, deadline: float, *, fresh: bool = False) -> Lease:
         """A connection within the gate, idle or new (`fresh`: surely new).
@@ -149,6 +189,10 @@ class Pool:
                 return Lease(self, link, reused=True)
             if self._idle and len(self._idle) > self._gate.value:
                 self._idle.popleft()[1].close()
+            if self._shared is not None and (
+                taken := await self._shared.take(self.origin, deadline, fresh=fresh)
+            ):
+                return Lease(self, *taken)
             limit = min(deadline, trio.current_time() + self._params.connect)
             return Lease(self, await self._dial(self.origin, limit), reused=False)
         except BaseException:
@@ -169,7 +213,7 @@ class Pool:
         if scope.cancelled_caught:
             raise Fault(FaultKind.POOL_TIMEOUT, "no free connection in time")
 
-    def _reuse(self) -> Duplex | None:
+    def _reuse(self) -> Carrier | None:
         while self._idle:
             since, link = self._idle.pop()
             link.on_gone = None
@@ -179,12 +223,12 @@ class Pool:
             link.close()
         return None
 
-    def keep(self, link: Duplex) -> None:
+    def keep(self, link: Carrier) -> None:
         """For Lease: back onto the stack, and the slot is free."""
         self._gate.release()
         self._park(link)
 
-    def _park(self, link: Duplex) -> None:
+    def _park(self, link: Carrier) -> None:
         if self._closed or link.peer_ended:
             link.close()
             return
@@ -209,12 +253,12 @@ class Pool:
     def _reap_at(self, when: float) -> None:
         self._reaper.move(min(self._reaper.when, when))
 
-    def discard(self, link: Duplex) -> None:
+    def discard(self, link: Carrier) -> None:
         """For Lease: close it, and the slot is free."""
         self._gate.release()
         link.close()
 
-    def linger(self, link: Duplex, body: Remainder) -> None:
+    def linger(self, link: Carrier, body: Remainder) -> None:
         """For Lease: read the rest of `body` by callbacks; the slot is free when that is over."""
         size = 0
 
@@ -269,6 +313,8 @@ class Pool:
             _give_up(link)
         while self._idle:
             self._idle.pop()[1].close()
+        if self._shared is not None:
+            self._shared.close()
 
     def statistics(self) -> PoolStatistics:
         """Slots and links now."""
@@ -276,10 +322,11 @@ class Pool:
             leased=self._params.limit - self._gate.value,
             idle=len(self._idle),
             lingering=len(self._lingering),
+            shared=0 if self._shared is None else len(self._shared),
         )
 
 
-def _silent(link: Duplex) -> bool:
+def _silent(link: Carrier) -> bool:
     """Whether an idle connection is open and has nothing to say, as it must."""
     try:
         return link.receive_nowait() is None
@@ -287,7 +334,7 @@ def _silent(link: Duplex) -> bool:
         return False
 
 
-def _give_up(link: Duplex) -> None:
+def _give_up(link: Carrier) -> None:
     """End a link that lingers, as if its provider had."""
     if link.on_gone is not None:
         link.on_gone()

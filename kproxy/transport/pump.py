@@ -6,16 +6,13 @@ essay is in link.py.
 """
 
 import math
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import trio
 
-from kproxy.transport.duplex import Expired, Stage
+from kproxy.transport.duplex import Carrier, Expired, Stage
 
-if TYPE_CHECKING:
-    from kproxy.transport.link import Link
-
-__all__ = ["RECEIVE_SIZE", "Pump", "Sink"]
+__all__ = ["RECEIVE_SIZE", "Clock", "Pump", "Sink", "Source"]
 
 RECEIVE_SIZE = 65_536
 """Bytes asked for at once: a whole JSON answer, or many chunks after a pause. A read of fewer has
@@ -23,6 +20,31 @@ emptied the socket."""
 
 ROUNDS = 8
 """Reads in one edge before the owner's relay yields to other sockets."""
+
+
+class Clock(Protocol):
+    """Who calls a source's edges."""
+
+    now: float
+    """trio's clock when it last looked."""
+
+
+class Source(Carrier, Protocol):
+    """Where a relay may begin: what receives without waiting, and says when there may be more."""
+
+    @property
+    def hub(self) -> Clock:
+        """Who calls its edges."""
+        ...
+
+    @property
+    def greedy(self) -> bool:
+        """Whether a short read may leave something behind."""
+        ...
+
+    def flow_out(self, pump: "Pump | None") -> None:
+        """From now on call `source_ready` of this relay whenever there may be bytes or an end, and
+        `source_expired` when the deadline passes (None: stop)."""
 
 
 class Sink(Protocol):
@@ -59,7 +81,7 @@ class Pump:
         "_yielded",
     )
 
-    def __init__(self, source: "Link", sink: Sink, stage: Stage, gap: float) -> None:
+    def __init__(self, source: Source, sink: Sink, stage: Stage, gap: float) -> None:
         self._source = source
         self._sink = sink
         self._stage = stage

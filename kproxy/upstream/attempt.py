@@ -7,7 +7,8 @@ Every way it can fail before the commit point leaves as one `Fault`, mapped here
 A kept connection may have been closed by the provider in the instant we wrote to it. Where it ended
 at once and before a single byte of an answer, the request goes once more on a fresh connection: the
 provider closed it idle, it did not answer. Where it ended later the provider may have worked on the
-request, and that is a fault like any other.
+request, and that is a fault like any other. A request that the provider says it has not looked at,
+which HTTP/2 can tell, goes once more as well.
 
 A provider may answer before it has read the whole request, and close (413 above all). So a request
 that could not be sent is not the end: what was said meanwhile is read first.
@@ -22,7 +23,7 @@ import trio
 
 from kproxy.errors import Fault, FaultKind, Rejected
 from kproxy.routing.plan import Timeouts
-from kproxy.transport.duplex import Broken, Duplex, Expired
+from kproxy.transport.duplex import Broken, Carrier, Expired
 from kproxy.transport.pool import Lease
 from kproxy.upstream.endpoint import Endpoint
 from kproxy.wire.chunked import Body
@@ -92,7 +93,7 @@ class Attempt:
         return f"<Attempt {self.endpoint.provider}/{self.model} {state}>"
 
     @property
-    def link(self) -> Duplex:
+    def link(self) -> Carrier:
         """The open connection. Only between `open` and the end."""
         assert self._lease is not None
         return self._lease.link
@@ -157,7 +158,10 @@ class Attempt:
                 head = reader.next_head(b"POST")
         except (Broken, EOFError, ProtocolError) as error:
             self.close()
-            if lease.reused and not heard and trio.current_time() - begun <= STALE:
+            untouched = isinstance(error, Broken) and error.untouched
+            self.sent = self.sent and not untouched
+            stale = lease.reused and trio.current_time() - begun <= STALE
+            if not (fresh or heard) and (stale or untouched):
                 return None
             raise _unanswered(error) from error
         except Expired as error:
@@ -213,7 +217,7 @@ class Attempt:
         except ProtocolError as error:
             raise Fault(FaultKind.BAD_FRAMING, f"bad body: {error.message.rstrip('.')}") from error
         except Broken as error:
-            raise Fault(FaultKind.RESET, "the connection broke inside the answer") from error
+            raise Fault(error.kind, "the connection broke inside the answer") from error
         except Expired as error:
             raise self.silence() from error
         try:
@@ -240,7 +244,7 @@ class Attempt:
         try:
             return await self.link.receive()
         except Broken as error:
-            raise Fault(FaultKind.RESET, "the connection broke before a token") from error
+            raise Fault(error.kind, "the connection broke before a token") from error
         except Expired as error:
             raise self._late() from error
 
@@ -258,10 +262,10 @@ class Attempt:
             lease.close()
 
 
-def _unanswered(error: Exception) -> Fault:
+def _unanswered(error: Broken | EOFError | ProtocolError) -> Fault:
     """The end of a connection on which no head came."""
     if isinstance(error, ProtocolError):
         return Fault(FaultKind.BAD_FRAMING, f"not an HTTP answer: {error.message.rstrip('.')}")
     if isinstance(error, EOFError):
         return Fault(FaultKind.CLOSED_EARLY, "the connection was closed before an answer")
-    return Fault(FaultKind.RESET, "the connection broke before an answer")
+    return Fault(error.kind, "the connection broke before an answer")

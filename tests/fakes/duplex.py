@@ -22,9 +22,10 @@ from kproxy.wire.proxy import Peer
 class MemoryDuplex:
     """One end. `sent` counts the bytes that the other took; `read_size` is its largest read."""
 
+    protocol = ""  # as of a `Link`
+
     def __init__(self) -> None:
         self.stall = 60.0
-        self.protocol = ""  # as of a `Link`
         self.read_size = 65_536
         self.closed = False
         self._sent = 0

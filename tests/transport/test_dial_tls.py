@@ -31,10 +31,16 @@ def authority() -> trustme.CA:
     return trustme.CA()
 
 
-async def speak_tls(nursery: trio.Nursery, leaf: trustme.LeafCert, handler: Handler) -> int:
+async def speak_tls(
+    nursery: trio.Nursery,
+    leaf: trustme.LeafCert,
+    handler: Handler,
+    protocols: tuple[str, ...] = ("http/1.1",),
+) -> int:
     """A provider that speaks TLS by trio's own implementation, and its port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.set_alpn_protocols(["http/1.1"])
+    if protocols:
+        context.set_alpn_protocols(list(protocols))
     leaf.configure_cert(context)
 
     async def serve(stream: trio.SocketStream) -> None:
@@ -51,8 +57,8 @@ async def speak_tls(nursery: trio.Nursery, leaf: trustme.LeafCert, handler: Hand
     return listener.socket.getsockname()[1]
 
 
-def trusting(authority: trustme.CA) -> ssl.SSLContext:
-    context = tls_context()
+def trusting(authority: trustme.CA, *, http2: bool = False) -> ssl.SSLContext:
+    context = tls_context(http2=http2)
     authority.configure_trust(context)
     return context
 
@@ -168,6 +174,27 @@ async def test_many_small_records_that_come_at_once_are_all_read(authority: trus
         await link.send_all(b"go")
         expected = b"".join(b"%03d" % number for number in range(500))
         assert await receive_exactly(link, len(expected)) == expected
+        link.close()
+
+
+@pytest.mark.parametrize(
+    ("offered", "known", "chosen"),
+    [
+        (True, ("h2", "http/1.1"), "h2"),
+        (True, ("http/1.1", "h2"), "http/1.1"),
+        (True, ("http/1.1",), "http/1.1"),
+        (True, (), ""),
+        (False, ("h2", "http/1.1"), "http/1.1"),
+    ],
+)
+async def test_the_protocol_is_what_the_provider_chooses(
+    authority: trustme.CA, offered: bool, known: tuple[str, ...], chosen: str
+) -> None:
+    async with hubbed() as (hub, nursery):
+        port = await speak_tls(nursery, authority.issue_cert("localhost"), handshake, known)
+        dial = dialler(hub, trusting(authority, http2=offered))
+        link = await dial(Origin("localhost", port, tls=True), math.inf)
+        assert link.protocol == chosen
         link.close()
 
 

@@ -1,0 +1,392 @@
+"""One HTTP/2 connection to a provider, that many attempts share: calls in, frames out, and back.
+
+Problem: attempts come and go on a connection that is none's. One that is cancelled must leave the
+others alone; one whose caller reads nothing must hold up its own stream; and when the connection
+dies, silently at that, no attempt may be sent into it for ever.
+
+The obvious way is to let whoever reads first read for all, under a lock, as httpcore does: a reader
+that is cancelled then has to leave everything as it was. Our way:
+
+1. *The connection has an owner*, the task in `run`: it receives, lets the codec judge, and tells
+   the calls, without waiting for any. It stops reading while the provider does not take our frames,
+   so that frames that want answers cannot pile up.
+2. *Calls write by themselves*, without waiting, as much as the windows and `BACKLOG` leave; what
+   the kernel does not take at once is kept in one buffer, and one task waits for the link with it.
+   Who found no room is told when there is some, those who waited longest first.
+3. *Windows are opened as bytes are used.* The connection's is larger than those of all streams
+   together, so that a slow stream never holds up another.
+4. *A call that was given up while the provider was silent casts doubt*: we ask by PING, seldom, and
+   no answer within `proof` seconds is the end. Meanwhile others go on.
+5. *GOAWAY closes it for new calls.* Those that the provider did not look at are told so.
+
+It keeps no call waiting for a stream: who may open one is decided before (`h2_trunks.py`).
+"""
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import trio
+
+from kproxy.errors import FaultKind
+from kproxy.transport.duplex import Broken, Duplex, Expired
+from kproxy.transport.h2_call import H2Call, Loss, loss_by
+from kproxy.transport.timers import Timers
+from kproxy.wire.events import Headers
+from kproxy.wire.h2_client import LAST_STREAM, H2Client
+from kproxy.wire.h2_events import (
+    Answered,
+    Body,
+    ClientEvent,
+    Cut,
+    Faulty,
+    H2Limits,
+    LeftAt,
+    Pong,
+    Room,
+)
+from kproxy.wire.h2_frames import Code
+from kproxy.wire.limits import H1Limits
+
+__all__ = ["H2Trunk", "TrunkParams"]
+
+BACKLOG = 65_536
+"""Bytes that wait for the link before calls have to wait: some frames of each of a few."""
+
+PIECE = 16_384
+"""Bytes sent at once while others wait: who takes so many in `stall` seconds is slow, not stuck."""
+
+SELDOM = 1.0
+"""Seconds between two of our PINGs; more would look like a flood."""
+
+log = logging.getLogger("kproxy.provider")
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkParams:
+    """`idle`: seconds without a call until it is closed. `proof`: seconds that a provider may take
+    to say its SETTINGS, and to answer a PING.
+
+    A window is what may lie here unread for one slow caller. That of the connection is never used
+    up: 250 times a window are 64 MiB.
+    """
+
+    h1: H1Limits
+    idle: float = 60.0
+    proof: float = 5.0
+    limits: H2Limits = field(
+        default_factory=lambda: H2Limits(streams=250, window=262_144, connection_window=2**30)
+    )
+
+
+class H2Trunk:
+    """See the module. `run` once, in a task of its own; `changed` is called when there may be room
+    for another call, or never will be again."""
+
+    def __init__(
+        self, link: Duplex, params: TrunkParams, timers: Timers, changed: Callable[[], None]
+    ) -> None:
+        self.timers = timers
+        self.now = self.heard = self._quiet_since = trio.current_time()
+        self.outdated = False  # the provider wants HTTP/1.1
+        self._link = link
+        self._params = params
+        self._changed = changed
+        self._codec = H2Client(params.limits, params.h1, self.now)
+        self._calls: dict[H2Call, None] = {}  # that were not closed
+        self._streams: dict[int, H2Call] = {}  # those of them that were begun
+        self._waiting: dict[H2Call, None] = {}  # for room, who came first is first
+        self._open = True  # for new calls
+        self._left = False  # the provider takes no new stream
+        self._ended = False
+        self._served = 0
+        self._backlog = bytearray()
+        self._writing = False  # the writer has bytes of its own
+        self._work = trio.Event()  # for the writer
+        self._eased = trio.Event()  # for the reader: the backlog is small again
+        self._reading = trio.CancelScope()
+        self._loss = Loss("the connection was closed", FaultKind.RESET)
+        self._clock = timers.timer(self._ring)
+        self._proof_due = self.now + params.proof  # a sign of life: SETTINGS, or an answer to PING
+        self._asked = -math.inf  # when there was one
+
+    def __repr__(self) -> str:
+        state = "ended" if self._ended else "open" if self._open else "leaving"
+        return f"<H2Trunk {state}, {len(self._calls)} calls, {self._served} served>"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is for new calls, now or when there is room."""
+        return self._open
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the connection is closed."""
+        return self._ended
+
+    @property
+    def greeted(self) -> bool:
+        """Whether the provider has said how many calls it takes; one until then."""
+        return self._codec.greeted
+
+    @property
+    def calls(self) -> int:
+        """Calls that were not closed."""
+        return len(self._calls)
+
+    @property
+    def room(self) -> int:
+        """Further calls that may be made now."""
+        return max(0, self._codec.limit - len(self._calls)) if self._open else 0
+
+    def call(self) -> H2Call:
+        """A call; there must be room. Its owner closes it."""
+        call = H2Call(self, reused=self._served > 0 and not self._calls)
+        self._calls[call] = None
+        self._served += 1
+        self._set_clock()
+        return call
+
+    def retire(self) -> None:
+        """No new calls; end with the last one."""
+        self._open = False
+        self._end_if_idle()
+
+    async def run(self) -> None:
+        """Own the connection until it ends, and close it."""
+        try:
+            async with trio.open_nursery() as both:
+                both.start_soon(self._write)
+                await self._read()
+                both.cancel_scope.cancel()
+        except Exception:
+            # The last resort: one connection's fault of ours must not end the others.
+            log.exception("a connection to a provider failed")
+        finally:
+            self._end()
+
+    async def _read(self) -> None:
+        with self._reading:
+            try:
+                self._flush()
+                self._set_clock()
+                while data := await self._link.receive():
+                    self._take(data)
+                    await self._ease(2 * BACKLOG)
+            except (Broken, Expired) as error:
+                self._fail(Loss(f"the connection broke: {error}", FaultKind.RESET))
+            else:
+                self._fail(Loss("the provider closed the connection"))
+
+    def _fail(self, loss: Loss) -> None:
+        """The connection is over; only the first reason counts."""
+        if self._reading.cancel_called:
+            return
+        self._loss = loss
+        self._open = False
+        self._reading.cancel()
+        self._eased.set()
+
+    def _end(self) -> None:
+        self._ended, self._open = True, False
+        self._clock.cancel()
+        if not self._link.torn:
+            self._codec.go_away()
+            self._flush()
+        self._link.end(cut=bool(self._calls or self._backlog))
+        self._link.close()
+        self._lose_all()
+        self._changed()
+
+    def _lose_all(self) -> None:
+        for call in tuple(self._calls):
+            call.lose(self._loss)
+
+    # --- received
+
+    def _take(self, data: bytes) -> None:
+        self.now = self.heard = trio.current_time()
+        greeted = self._codec.greeted
+        events, error = self._codec.receive_data(data, self.now)
+        if greeted is not self._codec.greeted:
+            self._proven()
+        room = False
+        for event in events:
+            room = self._note(event) or room
+        if error is not None:
+            log.info("ended an HTTP/2 connection to a provider: %s", error)
+            self._fail(Loss(f"no HTTP/2: {error}", FaultKind.BAD_FRAMING))
+        if room:
+            self._offer_room()
+            self._changed()
+        self._flush()
+
+    def _note(self, event: ClientEvent) -> bool:
+        """What happened to a call, or to all; whether there may be room for more."""
+        match event:
+            case Pong():
+                self._proven()
+            case LeftAt():
+                self._leave(event)
+            case Room():
+                return True
+            case _:
+                self._tell(event)
+        return False
+
+    def _tell(self, event: Answered | Body | Cut | Faulty) -> None:
+        call = self._streams.get(event.stream)
+        if call is None:
+            if isinstance(event, Body):  # its owner has closed it by an event before this one
+                self._codec.acknowledge(event.stream, event.size)
+            return
+        match event:
+            case Answered():
+                call.answer(event.status, event.headers, ended=event.ended)
+            case Body():
+                call.receive_piece(event.data, event.size, ended=event.ended)
+            case Faulty():
+                call.lose(Loss(f"no HTTP/2: {event.reason}", FaultKind.BAD_FRAMING))
+            case Cut():
+                self._note_code(event.code)
+                call.lose(loss_by(event.code))
+
+    def _note_code(self, code: int) -> None:
+        if code == Code.HTTP_1_1_REQUIRED:
+            self.outdated = True
+            self.retire()
+
+    def _leave(self, event: LeftAt) -> None:
+        self._left, self._open = True, False
+        self._note_code(event.code)
+        for number, call in tuple(self._streams.items()):
+            if number > event.last:
+                call.lose(Loss("the provider was leaving", FaultKind.CONNECT, untouched=True))
+        self._end_if_idle()
+        self._changed()
+
+    # --- sent
+
+    def begin(self, call: H2Call, fields: Headers, *, last: bool) -> None:
+        """See `Trunk.begin`."""
+        if self._ended or self._reading.cancel_called:
+            call.lose(self._loss)
+        elif self._left or self._codec.streams >= self._codec.limit:
+            call.lose(Loss("there is no stream any more", FaultKind.CONNECT, untouched=True))
+        else:
+            call.number = self._codec.open(fields, last=last)
+            self._streams[call.number] = call
+            if call.number >= LAST_STREAM - 2:
+                self.retire()
+            self._flush()
+
+    def offer(self, call: H2Call, data: memoryview) -> int:
+        """See `Trunk.offer`."""
+        sent = 0
+        while sent < len(data):
+            room = min(self._codec.window(call.number), BACKLOG - len(self._backlog))
+            if room <= 0:
+                self._waiting[call] = None
+                break
+            piece = data[sent : sent + room]
+            sent += len(piece)
+            self._codec.send_data(call.number, piece, last=sent == len(data))
+            self._flush()
+        return sent
+
+    def _offer_room(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for call in waiting:
+            call.has_room()
+
+    def used(self, call: H2Call, size: int) -> None:
+        """See `Trunk.used`."""
+        if size and not self._ended:
+            self._codec.acknowledge(call.number, size)
+            self._flush()
+
+    def closed(self, call: H2Call) -> None:
+        """See `Trunk.closed`."""
+        self._calls.pop(call)
+        self._waiting.pop(call, None)
+        if self._streams.pop(call.number, None) is not None and not self._ended:
+            self._codec.close(call.number)
+            if not call.whole:
+                self._doubt(call.began)
+            self._flush()
+        if not self._calls:
+            self._quiet_since = trio.current_time()
+        self._set_clock()
+        self._end_if_idle()
+        self._changed()
+
+    def _flush(self) -> None:
+        """Hand over what there is; what the link does not take waits."""
+        self._backlog += self._codec.take_output()
+        if self._writing or not self._backlog:
+            return
+        try:
+            sent = self._link.send_nowait(bytes(self._backlog))
+        except Broken as error:
+            self._backlog.clear()
+            self._fail(Loss(f"the connection broke: {error}", FaultKind.RESET))
+            return
+        del self._backlog[:sent]
+        if self._backlog:
+            self._work.set()
+
+    async def _write(self) -> None:
+        """Wait for the link with what it did not take."""
+        while True:
+            await self._work.wait()
+            self._work = trio.Event()
+            self._writing = True
+            try:
+                while self._backlog:
+                    piece = bytes(self._backlog[:PIECE])
+                    await self._link.send_all(piece)
+                    del self._backlog[: len(piece)]  # more may have come behind it
+                    self._eased.set()
+                    self._offer_room()
+            except (Broken, Expired) as error:
+                self._fail(Loss(f"the connection broke: {error}", FaultKind.RESET))
+                return
+            finally:
+                self._writing = False
+
+    async def _ease(self, size: int) -> None:
+        """Until no more than `size` bytes wait for the link."""
+        while len(self._backlog) > size:
+            self._eased = trio.Event()
+            await self._eased.wait()
+
+    # --- time
+
+    def _doubt(self, since: float) -> None:
+        """A call that began then was given up."""
+        now, proof = trio.current_time(), self._params.proof
+        if since <= self.heard and now - self.heard < proof:
+            return
+        if self._proof_due == math.inf and now - self._asked >= SELDOM:
+            self._asked, self._proof_due = now, now + proof
+            self._codec.ping()
+
+    def _proven(self) -> None:
+        self._proof_due = math.inf
+        self._set_clock()
+
+    def _set_clock(self) -> None:
+        idle = math.inf if self._calls else self._quiet_since + self._params.idle
+        self._clock.move(min(idle, self._proof_due))
+
+    def _ring(self) -> None:
+        now = trio.current_time()
+        if self._proof_due <= now:
+            self._fail(Loss("the provider does not answer", FaultKind.RESET))
+        elif not self._calls and self._quiet_since + self._params.idle <= now:
+            self._fail(Loss("closed while idle"))
+
+    def _end_if_idle(self) -> None:
+        if not (self._calls or self._open):
+            self._fail(Loss("closed while idle"))

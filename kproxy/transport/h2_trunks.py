@@ -1,0 +1,200 @@
+"""The HTTP/2 connections to one provider: a wish in, a call on one of them out.
+
+Problem: requests that come together must share a connection that is not there yet; a connection
+carries as many streams as its provider allows; and whether it is one of HTTP/2 at all is known only
+when TLS has agreed on it.
+
+Our way: who finds no room on a connection opens another one, one at a time, and the others wait for
+that: for its room, or for its fault, which is theirs as well. There are never more connections than
+requests under way, which the pool's gate bounds: a new one is opened only beside those that carry
+one. Where the provider allows no stream at all, or has not said yet how many, one waits in order,
+within one's deadline. A
+provider that has chosen HTTP/1.1 is dialled by each for itself, until it chooses otherwise.
+
+The tasks of the connections belong to a `keeper.Keeper`, which outlives every attempt.
+"""
+
+import math
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from kproxy.errors import Fault, FaultKind
+from kproxy.transport.dial import Dial, Origin
+from kproxy.transport.duplex import Carrier, Duplex
+from kproxy.transport.h2_trunk import H2Trunk, TrunkParams
+from kproxy.transport.timers import Timers
+
+__all__ = ["H2", "Trunks"]
+
+H2 = "h2"
+"""HTTP/2 as ALPN names it (RFC 9113 section 3.2)."""
+
+PROVEN = 1.0
+"""Seconds since something was heard on a connection that is surely not a stale one."""
+
+Keep = Callable[[H2Trunk], Awaitable[None]]
+"""Take a connection over and run it."""
+
+
+class _Dialling:
+    """A connection on its way. `fault`: why there is none."""
+
+    def __init__(self) -> None:
+        self.over = trio.Event()
+        self.fault: Fault | None = None
+
+
+class Trunks:
+    """See the module. `dial` offers HTTP/2."""
+
+    def __init__(
+        self, dial: Dial, keep: Keep, timers: Timers, params: TrunkParams, connect: float = 5.0
+    ) -> None:
+        self._dial = dial
+        self._keep = keep
+        self._timers = timers
+        self._params = params
+        self._connect = connect
+        self._trunks: list[H2Trunk] = []
+        self._dialling: _Dialling | None = None
+        self._alone = False  # the last connection chose HTTP/1.1
+        self._lot = trio.lowlevel.ParkingLot()
+        self._waiting: dict[object, float] = {}  # since when, the first one first
+        self._woken = 0  # of those, who have not run since
+        self._closed = False
+        self.refused = False  # the provider has asked for HTTP/1.1
+
+    def __len__(self) -> int:
+        """Connections that are open."""
+        return len(self._trunks)
+
+    def __repr__(self) -> str:
+        return f"<Trunks {self._trunks}>"
+
+    @property
+    def queued(self) -> bool:
+        """Whether somebody waits for a stream."""
+        return bool(self._waiting)
+
+    def wait(self, now: float) -> float:
+        """How long the first who waits for room has waited, in seconds; 0: nobody does."""
+        return now - next(iter(self._waiting.values())) if self._waiting else 0.0
+
+    async def take(
+        self, origin: Origin, deadline: float, *, fresh: bool = False
+    ) -> tuple[Carrier, bool] | None:
+        """A call, or a connection of HTTP/1.1; and whether it may be stale. Its caller closes it.
+
+        `fresh`: on nothing that may be stale. None: the provider wants HTTP/1.1. Raises Fault.
+        """
+        queued = False
+        while not self.refused:
+            trunk = None if self._waiting and not queued else self._roomy(fresh=fresh)
+            if trunk is not None:
+                call = trunk.call()
+                if self._closed:
+                    trunk.retire()
+                return call, call.reused
+            link = None
+            if self._alone:
+                link = await self._open(origin, deadline)
+            elif self._dialling is not None:
+                await self._share(self._dialling, deadline)
+            elif self._wants_another(fresh=fresh):
+                link = await self._open_for_all(origin, deadline)
+            else:
+                queued = True
+                await self._queue(deadline)
+            if link is not None:
+                return link, False
+        return None
+
+    def _roomy(self, *, fresh: bool) -> H2Trunk | None:
+        since = trio.current_time() - PROVEN if fresh else -math.inf
+        return next((one for one in self._trunks if one.room and one.heard >= since), None)
+
+    def _wants_another(self, *, fresh: bool) -> bool:
+        """Whether another connection helps: each that is open carries something, or may be stale.
+        One that carries nothing and has no room belongs to a provider that is not ready."""
+        return all(
+            one.greeted and (one.calls or (fresh and one.room))
+            for one in self._trunks
+            if one.is_open
+        )
+
+    async def _open_for_all(self, origin: Origin, deadline: float) -> Duplex | None:
+        mine = self._dialling = _Dialling()
+        try:
+            return await self._open(origin, deadline)
+        except Fault as fault:
+            mine.fault = fault
+            raise
+        finally:
+            self._dialling = None
+            mine.over.set()
+            self.changed()
+
+    async def _share(self, dialling: _Dialling, deadline: float) -> None:
+        """Until somebody else's connection is there. Raises its Fault."""
+        with trio.move_on_at(deadline) as scope:
+            await dialling.over.wait()
+        if scope.cancelled_caught:
+            raise Fault(FaultKind.CONNECT_TIMEOUT, "no connection in time")
+        if dialling.fault is not None:
+            raise Fault(dialling.fault.kind, dialling.fault.detail) from dialling.fault
+
+    async def _open(self, origin: Origin, deadline: float) -> Duplex | None:
+        """A new connection of HTTP/1.1; None: it was one of HTTP/2, and is there for all."""
+        limit = min(deadline, trio.current_time() + self._connect)
+        link = await self._dial(origin, limit)
+        self._alone = link.protocol != H2
+        if self._alone:
+            return link
+        trunk = H2Trunk(link, self._params, self._timers, self.changed)
+        try:
+            with trio.move_on_at(limit) as scope:
+                await self._keep(trunk)
+        except BaseException:
+            link.close()
+            raise
+        if scope.cancelled_caught:
+            link.close()
+            raise Fault(FaultKind.CONNECT_TIMEOUT, "no connection in time")
+        self._trunks.append(trunk)
+        return None
+
+    async def _queue(self, deadline: float) -> None:
+        """Until there may be room. Raises Fault at the deadline."""
+        place = object()
+        self._waiting[place] = trio.current_time()
+        woken = False
+        try:
+            with trio.move_on_at(deadline):
+                await self._lot.park()
+                self._woken -= 1
+                woken = True
+        finally:
+            del self._waiting[place]
+            if not woken:
+                self.changed()  # it may have been meant for this one
+        if not woken:
+            raise Fault(FaultKind.POOL_TIMEOUT, "no free stream in time")
+
+    def changed(self) -> None:
+        """There may be room, or a connection is no more."""
+        self.refused = self.refused or any(one.outdated for one in self._trunks)
+        self._trunks = [one for one in self._trunks if not one.has_ended]
+        if self._waiting:
+            # As many as find room, and no more: who wakes for nothing has lost its place.
+            room = sum(one.room for one in self._trunks)
+            if not room and self._dialling is None and self._wants_another(fresh=False):
+                room = 1
+            if room > self._woken:
+                self._woken += len(self._lot.unpark(count=room - self._woken))
+
+    def close(self) -> None:
+        """No further calls; each connection ends with its last one."""
+        self._closed = True
+        for one in tuple(self._trunks):
+            one.retire()
