@@ -161,8 +161,8 @@ async def _run(
 
         reload = Reload(assembly, seat.reread or (lambda: config), put)
         renewal = Renewal(opened.credentials)
-        nursery.start_soon(reload.run)
-        nursery.start_soon(renewal.run)
+        for run in (endpoints.run, reload.run, renewal.run):
+            nursery.start_soon(run)
         renew: list[Callable[[], object]] = [renewal.ask, reload.ask]
         if access is not None:
             renew.append(access.reopen)
@@ -294,6 +294,8 @@ def _connections(endpoints: Endpoints) -> dict[tuple[str, ...], float]:
         now = pool.statistics()
         counts[slug, "leased"] += now.leased
         counts[slug, "idle"] += now.idle
+        if pool.params.http2:
+            counts[slug, "shared"] += now.shared
     return dict(counts)
 
 

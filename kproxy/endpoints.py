@@ -18,8 +18,10 @@ from kproxy.dialect.openai import OpenAI
 from kproxy.sim.params import SimParams
 from kproxy.transport.accept import open_listeners
 from kproxy.transport.dial import Dial, Origin, dialler, prepare, tls_context
+from kproxy.transport.duplex import Duplex
 from kproxy.transport.hub import Hub
-from kproxy.transport.pool import Pool, PoolParams
+from kproxy.transport.keeper import Keeper
+from kproxy.transport.pool import Pool, PoolParams, Shared
 from kproxy.upstream.endpoint import AnswerLimits, Endpoint
 from kproxy.wire.limits import H1Limits
 
@@ -60,7 +62,8 @@ class Endpoints:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._plain = dialler(hub, None)
-        self._secure: Dial | None = None
+        self._secure: dict[bool, Dial] = {}  # by whether HTTP/2 is offered
+        self._keeper = Keeper()
         self._now = Drawn({}, None, frozenset(), frozenset())
         self._retired: list[tuple[str, Pool]] = []
         self.sim_url = ""  # of the simulated providers, once they run
@@ -76,6 +79,10 @@ class Endpoints:
         sockets = open_listeners(SIM_HOST, 0)
         self.sim_url = f"http://{SIM_HOST}:{sockets[0].getsockname()[1]}"
         await players.start(serve_sim, params, sockets, self._hub)
+
+    async def run(self) -> None:
+        """Own the connections that requests share, until cancelled."""
+        await self._keeper.run()
 
     def draw(self, config: Config) -> Drawn:
         """The endpoints of a configuration; what is in force stays untouched.
@@ -118,14 +125,17 @@ class Endpoints:
         limits, times = config.limits, config.timeouts
         origin, path = _place(given.base_url or f"{self.sim_url}/{slug}/v1")
         dialect = dialect_for(spoken(slug, given), origin.host)
-        params = PoolParams(given.max_connections, times.connect, times.upstream_keep_alive)
+        params = PoolParams(
+            given.max_connections, times.connect, times.upstream_keep_alive, given.http2
+        )
+        h1 = H1Limits(response_head=limits.upstream_head)
         return Endpoint(
             provider=slug,
             dialect=dialect,
-            pool=self._pool(self._now.providers.get(slug), origin, params),
+            pool=self._pool(self._now.providers.get(slug), origin, params, h1),
             target=path + dialect.path,
             api_key=given.api_key or Secret(""),
-            h1=H1Limits(response_head=limits.upstream_head),
+            h1=h1,
             limits=AnswerLimits(limits.upstream_body, limits.sse_line, limits.sse_event),
         )
 
@@ -135,28 +145,54 @@ class Endpoints:
             return None
         origin, path = _place(given.url)
         params = PoolParams(QUESTIONS, times.connect)
+        h1 = H1Limits(response_head=limits.upstream_head)
         return Endpoint(
             provider=CLASSIFIER,
             dialect=OpenAI(),
-            pool=self._pool(self._now.classifier, origin, params),
+            pool=self._pool(self._now.classifier, origin, params, h1),
             target=path or "/",
             api_key=given.api_key or Secret(""),
-            h1=H1Limits(response_head=limits.upstream_head),
+            h1=h1,
             limits=AnswerLimits(body=VERDICT),
         )
 
-    def _pool(self, before: Endpoint | None, origin: Origin, params: PoolParams) -> Pool:
-        if before is not None and (before.pool.origin, before.pool.params) == (origin, params):
+    def _pool(
+        self, before: Endpoint | None, origin: Origin, params: PoolParams, h1: H1Limits
+    ) -> Pool:
+        if (
+            before is not None
+            and (before.pool.origin, before.pool.params) == (origin, params)
+            and (before.h1 == h1 or not params.http2)  # shared connections have its limits
+        ):
             return before.pool
+        if params.http2:
+            shared = self._shared(origin, params, h1)
+            return Pool(origin, self._dial_late, self._hub.timers, params, shared)
         return Pool(origin, self._dial(origin), self._hub.timers, params)
 
-    def _dial(self, origin: Origin) -> Dial:
+    def _shared(self, origin: Origin, params: PoolParams, h1: H1Limits) -> Shared:
+        from kproxy.transport.h2_trunk import TrunkParams  # with h2 it holds 2 MB
+        from kproxy.transport.h2_trunks import Trunks
+
+        limits = TrunkParams(h1, params.idle, params.connect)
+        dial = self._dial(origin, http2=True)
+        return Trunks(dial, self._keeper.keep, self._hub.timers, limits, params.connect)
+
+    async def _dial_late(self, origin: Origin, deadline: float) -> Duplex:
+        """Without HTTP/2, to a provider that was to speak it: few come to this, so nothing is made
+        for it before."""
+        dial = self._secure.get(False)
+        if dial is None:
+            dial = await trio.to_thread.run_sync(self._dial, origin)
+        return await dial(origin, deadline)
+
+    def _dial(self, origin: Origin, *, http2: bool = False) -> Dial:
         prepare(origin)
         if not origin.tls:
             return self._plain
-        if self._secure is None:
-            self._secure = dialler(self._hub, tls_context())
-        return self._secure
+        if http2 not in self._secure:
+            self._secure[http2] = dialler(self._hub, tls_context(http2=http2))
+        return self._secure[http2]
 
 
 def _all(drawn: Drawn) -> Iterator[Endpoint]:

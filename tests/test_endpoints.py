@@ -9,8 +9,9 @@ from trio.testing import MockClock
 
 from kproxy.config import Config, Overrides, load
 from kproxy.endpoints import Drawn, Endpoints, plays
+from kproxy.transport.dial import Dial
 from kproxy.transport.hub import Hub
-from kproxy.transport.pool import Lease, PoolStatistics
+from kproxy.transport.pool import Lease, Pool, PoolStatistics
 from tests.fakes.pooled import whole
 from tests.fakes.scripted import ScriptedProvider
 
@@ -43,9 +44,11 @@ class Site:
     def draw(self, text: str) -> Drawn:
         return self.endpoints.draw(configured(self.folder, text))
 
+    def pool(self, slug: str) -> Pool:
+        return dict(self.endpoints.pools())[slug]
+
     async def lease(self, slug: str) -> Lease:
-        pools = dict(self.endpoints.pools())
-        return await pools[slug].acquire(math.inf)
+        return await self.pool(slug).acquire(math.inf)
 
     def closed(self) -> list[bool]:
         return [one.closed < math.inf for one in self.provider.connections]
@@ -110,6 +113,39 @@ async def test_what_has_moved_and_what_has_another_key(site: Site) -> None:
         assert (drawn.moved, drawn.rekeyed) == ({"acme"}, frozenset())
     drawn = site.draw(ACME + "[limits]\nupstream_body = 5\n")
     assert (drawn.moved, drawn.rekeyed) == (frozenset(), frozenset())
+
+
+async def test_connections_that_are_shared(site: Site) -> None:
+    """They are their provider's, and are made under its limits."""
+    await trio.lowlevel.checkpoint()
+    secure = ACME.replace("http:", "https:")
+    shared = secure + "http2 = true\n"
+    site.use(secure)
+    pools = [site.pool("acme")]
+    for text in (shared, shared + "[limits]\nupstream_head = 5\n"):
+        site.use(text)
+        pools.append(site.pool("acme"))
+        site.use(text + "[attempts]\nretries = 1\n")
+        assert site.pool("acme") is pools[-1]
+    assert len(set(pools)) == 3
+    assert [pool.params.http2 for pool in pools] == [False, True, True]
+
+
+async def test_who_wants_http_1_after_all(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is dialled without an offer; what that takes is made then, and once."""
+    made: list[object] = []
+
+    def dialler(_: Hub, context: object) -> Dial:
+        made.append(context)
+        return site.provider.dial
+
+    monkeypatch.setattr("kproxy.endpoints.dialler", dialler)
+    site.use(ACME.replace("http:", "https:") + "http2 = true\n")
+    pool = site.pool("acme")
+    assert len(made) == 1
+    for _ in range(2):
+        (await pool._dial(pool.origin, math.inf)).close()
+        assert len(made) == 2
 
 
 async def test_the_operators_classifier(site: Site) -> None:

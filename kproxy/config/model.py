@@ -128,9 +128,11 @@ class ProviderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     may_train: bool | None = None  # None: the catalog's fact, else it fails closed (section 5)
     zdr: bool | None = None  # likewise
     models: str | None = None  # "any": forward names that no [[models]] lists
+    http2: bool = False  # offer it by ALPN; one connection then carries many requests
     # HTTP/1.1 carries one request per connection, so this is how many may run at one provider at
-    # once. 4,096 leaves room for the 2,000 streams of reliability.md R33 twice over and stays
-    # below what a process may usually open; Envoy's 1,024 is made for requests of milliseconds.
+    # once, over HTTP/2 too. 4,096 leaves room for the 2,000 streams of reliability.md R33 twice
+    # over and stays below what a process may usually open; Envoy's 1,024 is made for requests of
+    # milliseconds.
     max_connections: Count = 4_096
 
 

@@ -107,6 +107,8 @@ def complete(slug: str, provider: ProviderConfig, environ: Mapping[str, str]) ->
         for field in ("base_url", "api_key"):
             if getattr(provider, field) is not None:
                 raise PlacedError(("providers", slug, field), "a simulated provider has none")
+        if provider.http2:
+            raise PlacedError(("providers", slug, "http2"), "a simulated provider has no TLS")
         return provider
     known = next((entry for entry in WELL_KNOWN if entry.slug == slug), None)
     if provider.dialect is None:  # at an address of its own a provider speaks what most speak
@@ -131,6 +133,8 @@ def _checked(slug: str, provider: ProviderConfig) -> ProviderConfig:
         base_url = check_base_url(provider.base_url or "")
     except ValueError as error:
         raise PlacedError(("providers", slug, "base_url"), str(error)) from error
+    if provider.http2 and not base_url.startswith("https://"):
+        raise PlacedError(("providers", slug, "http2"), "needs TLS: an https:// base_url")
     return msgspec.structs.replace(provider, base_url=base_url)
 
 

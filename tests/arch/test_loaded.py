@@ -37,6 +37,7 @@ NEVER = (
     # of what nobody has asked for yet
     "prometheus_client", "http.server", "http.client", "urllib.request", "email",
     "h2", "hpack", "hyperframe", "kproxy.wire.h2", "kproxy.downstream.h2_connection",
+    "kproxy.wire.h2_client", "kproxy.transport.h2_trunks",
     "h11", "kproxy.wire.h1_general",
     # of what a provider at an address needs not
     "httpcore", "anyio", "certifi", "importlib.resources",

@@ -115,6 +115,18 @@ def test_a_played_provider():
         assert refused("x", given) == (("providers", "x", field), "a simulated provider has none")
 
 
+def test_http_2_is_offered_over_tls_alone():
+    assert not complete("openai", ProviderConfig(), {"OPENAI_API_KEY": CANARY}).http2
+    usual = ProviderConfig(http2=True)
+    assert complete("openai", usual, {"OPENAI_API_KEY": CANARY}).http2
+    assert complete("acme", ProviderConfig(base_url="https://h/v1", http2=True), {}).http2
+    steps = ("providers", "acme", "http2")
+    plain = ProviderConfig(base_url="http://h/v1", http2=True)
+    assert refused("acme", plain) == (steps, "needs TLS: an https:// base_url")
+    played = ProviderConfig(dialect="sim", http2=True)
+    assert refused("acme", played) == (steps, "a simulated provider has no TLS")
+
+
 @pytest.mark.parametrize(
     ("slug", "given", "steps", "reason"),
     [

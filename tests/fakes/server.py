@@ -180,7 +180,8 @@ class Served:
     def at_rest(self) -> bool:
         """No attempt holds a slot, and each socket is a listener's, a caller's, or a kept one."""
         now = self.metrics()
-        kept, leased = _upstream(now, "idle"), _upstream(now, "leased")
+        kept = _upstream(now, "idle") + _upstream(now, "shared")
+        leased = _upstream(now, "leased")
         # Simulated models in the same process: their listener, and the other ends.
         ends = 2 if self.simulated else 1
         wanted = self.listeners + ends - 1 + now["kproxy_connections"] + ends * kept
