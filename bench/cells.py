@@ -22,8 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.configs import Pacing, Place
 from bench.processes import BenchError, Server
-from bench.targets import Pacing, Place, Target, get
+from bench.targets import Target, get
 
 __all__ = ["CELLS", "Bench", "Cell", "compile_load", "measure", "pacings", "quantile"]
 
@@ -48,13 +49,14 @@ class Cell:
     ramp: float = 0.0
     rate: int = 0
     before: bool = False
+    raw: bool = False  # every first-token time, so that rounds can be pooled
 
 
 CELLS = (
     Cell("json", "json", 0, 0, 16, connections=16),
     Cell("s64", "sse", 0, 20, 0, connections=64, seconds=(6.0, 1.5), ramp=0.5),
     Cell("s1000", "sse", 0, 50, 0, connections=1000, seconds=(6.0, 2.0), ramp=2.0),
-    Cell("first", "sse", 0, 5, 8, connections=16, seconds=(8.0, 2.0), rate=20),
+    Cell("first", "sse", 0, 5, 8, connections=16, seconds=(8.0, 2.0), rate=20, raw=True),
     Cell("hang", "hangup", 0, 200, 500),
     Cell("late", "hangup", 5000, 20, 50, before=True),
     Cell("idle", "idle", 0, 0, 16, connections=1000, seconds=(0.5, 0.5), ramp=1.0),
@@ -117,6 +119,7 @@ def measure(bench: Bench, cell: Cell, target: Target) -> dict[str, Any]:
     cpu = {name: end[name].cpu - begin[name].cpu for name in watched}
     found["target_share"], found["sim_share"] = cpu["target"] / seconds, cpu["sim"] / seconds
     found["rss_mb"] = end["target"].rss / 1e6
+    found["memory_mb"] = marks["memory"]["target"] / 1e6
     found["connections"] = report["connections"]
     latency = report["latency_us"]
     if cell.mode == "json":
@@ -127,6 +130,10 @@ def measure(bench: Bench, cell: Cell, target: Target) -> dict[str, Any]:
         found["per_second"] = report["events"] / seconds
         found["cpu_us"] = cpu["target"] * 1e6 / max(report["events"], 1)
         found["streams"], found["unsent"] = report["streams"], report["unsent"]
+        if cell.rate == 0:
+            found["pace"] = found["per_second"] / (cell.connections * 1000 / cell.gap_ms)
+        if cell.raw:
+            found["ttft_all_us"] = report["ttft_us"].get("all", [])
         found |= {f"ttft_{mark}_us": report["ttft_us"].get(mark) for mark in ("p50", "p99")}
     return found
 
@@ -143,8 +150,12 @@ def _command(bench: Bench, cell: Cell, target: Target) -> list[str]:
     command = [str(bench.program), cell.mode, "--port", str(place.port), "--body", str(body)]
     command += [f"--connections={cell.connections}", f"--seconds={cell.seconds[bench.quick]}"]
     command += [f"--warm={bench.warm}", f"--ramp={cell.ramp}", f"--rate={cell.rate}"]
-    command += [f"--times={cell.times[bench.quick]}", *["--before"] * cell.before]
-    for header in target.headers:
+    command += [
+        f"--times={cell.times[bench.quick]}",
+        *["--before"] * cell.before,
+        *["--raw"] * cell.raw,
+    ]
+    for header in (*target.headers, *place.headers):
         command += ["--header", header]
     return command
 
@@ -168,6 +179,8 @@ def _drive(
             said = json.loads(line)
             if "mark" in said:
                 marks[said["mark"]] = {name: one.usage() for name, one in watched.items()}
+                if said["mark"] == "end":  # its connections are held a little longer
+                    marks["memory"] = {"target": watched["target"].memory()}
             else:
                 report = said
         problem = client.stderr.read()

@@ -7,6 +7,7 @@
  *   load idle   --port P [--body FILE] [--connections N] [--seconds S]
  *   load hangup --port P --body FILE [--times K] [--before] [--wait-ms W]
  *   all: --host A --path /x --header 'Name: value' (repeat) --warm S --timeout S
+ *   sse: --raw prints every time to the first token, in whole us
  *
  * json, sse: without --rate each connection asks again when its answer ends. With --rate the
  * requests have fixed starting times and latency counts from there, so a stall is not hidden by
@@ -255,9 +256,9 @@ static void print_load(double cpu) {
     print_count("requests", requests);
     print_count("bytes", bytes);
     printf(", \"rps\": %.1f", (double)requests / seconds);
-    print_samples("latency_us", &latency);
-    print_samples("ttfh_us", &head_time);
-    print_samples("ttft_us", &token_time);
+    print_samples("latency_us", &latency, false);
+    print_samples("ttfh_us", &head_time, false);
+    print_samples("ttft_us", &token_time, want.raw);
     print_end(seconds, cpu);
 }
 

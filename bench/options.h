@@ -9,7 +9,7 @@ static struct {
     const char *mode, *host, *path, *body;
     int port, connections, times, wait_ms;
     double seconds, warm, ramp, rate, timeout;
-    bool before, sse, idle, hangup;
+    bool before, raw, sse, idle, hangup;
 } want = {.host = "127.0.0.1", .path = "/v1/chat/completions", .connections = 1, .times = 20,
           .wait_ms = 50, .seconds = 5, .timeout = 10};
 static struct sockaddr_in address;
@@ -44,7 +44,7 @@ static void read_arguments(int count, char **words) {
         {"host", 1, 0, 'h'}, {"port", 1, 0, 'p'}, {"path", 1, 0, 'P'}, {"body", 1, 0, 'b'},
         {"header", 1, 0, 'H'}, {"connections", 1, 0, 'c'}, {"seconds", 1, 0, 's'},
         {"warm", 1, 0, 'w'}, {"ramp", 1, 0, 'r'}, {"rate", 1, 0, 'R'}, {"timeout", 1, 0, 't'},
-        {"times", 1, 0, 'k'}, {"before", 0, 0, 'B'}, {"wait-ms", 1, 0, 'W'}, {0}};
+        {"times", 1, 0, 'k'}, {"before", 0, 0, 'B'}, {"wait-ms", 1, 0, 'W'}, {"raw", 0, 0, 'a'}, {0}};
     errno = 0;
     want.mode = count > 1 ? words[1] : "";
     for (int o; (o = getopt_long(count, words, "", known, NULL)) != -1;) {
@@ -63,6 +63,7 @@ static void read_arguments(int count, char **words) {
         case 't': want.timeout = atof(optarg); break;
         case 'k': want.times = atoi(optarg); break;
         case 'B': want.before = true; break;
+        case 'a': want.raw = true; break;
         case 'W': want.wait_ms = atoi(optarg); break;
         default: exit(2);
         }

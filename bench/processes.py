@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +66,17 @@ def _tree(root: int) -> list[int]:
     return found
 
 
+def _proportional(pid: int) -> int:
+    """The process's share of what it has mapped (PSS); 0 when it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return next(
+        (int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("Pss:")), 0
+    )
+
+
 def cpu_seconds(pid: int) -> float:
     """CPU of all threads that run now of one process, finer than the ticks of `Usage`."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
@@ -76,7 +87,13 @@ class Server:
     """One started command, its log, and its processes. It has a session of its own, so Ctrl-C
     reaches only us and `stop` ends it in order."""
 
-    def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        log: Path,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
         self.started = time.monotonic()
         self._log = log
@@ -87,6 +104,7 @@ class Server:
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                env={**os.environ, **(env or {})},
             )
         self._pids = [self._process.pid]
 
@@ -106,7 +124,7 @@ class Server:
 
     def check(self) -> None:
         """Raises BenchError when the process has ended."""
-        if self._has_ended():
+        if self.has_ended():
             raise BenchError(f"{self.name} has ended\n{self._tail()}")
 
     def usage(self) -> Usage:
@@ -119,6 +137,16 @@ class Server:
                 pages += int(fields[21])
         return Usage(ticks / TICK, pages * os.sysconf("SC_PAGE_SIZE"))
 
+    def memory(self) -> int:
+        """Bytes of the whole tree as it is now; a page that several share counts once."""
+        self._pids = _tree(self._process.pid)
+        return sum(_proportional(pid) for pid in self._pids)
+
+    def has_ended(self) -> bool:
+        """Whether the command's own process is gone."""
+        how = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, self._process.pid, how) is not None
+
     def stop(self) -> None:
         """SIGTERM, then SIGKILL for what is left of its group.
 
@@ -127,16 +155,12 @@ class Server:
         if self._process.returncode is None:
             os.kill(self._process.pid, signal.SIGTERM)
             until = time.monotonic() + STOP_SECONDS
-            while not self._has_ended() and time.monotonic() < until:
+            while not self.has_ended() and time.monotonic() < until:
                 time.sleep(0.01)
-            if not self._has_ended():
+            if not self.has_ended():
                 print(f"{self.name} did not stop within {STOP_SECONDS:.0f} s and is killed")
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-
-    def _has_ended(self) -> bool:
-        how = os.WEXITED | os.WNOHANG | os.WNOWAIT
-        return os.waitid(os.P_PID, self._process.pid, how) is not None
 
     def _tail(self) -> str:
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-20:])

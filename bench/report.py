@@ -14,10 +14,24 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-__all__ = ["Alone", "Row", "machine", "shares", "table", "write"]
+__all__ = [
+    "Alone",
+    "Round",
+    "Row",
+    "as_text",
+    "machine",
+    "middle_of",
+    "pooled_p99",
+    "ratios_of",
+    "shares",
+    "table",
+    "write",
+]
 
 Round = Mapping[str, Mapping[str, Mapping[str, Any]]]  # cell -> target -> number's name -> number
-PROBLEMS = ("errors", "lost", "unsent")
+PROBLEMS = ("errors", "lost", "unsent", "saturated")
+SAMPLES = 10_000
+"""A p99 of fewer is not printed: it would rest on the slowest hundred at most."""
 TARGETS = ("direct", "nginx", "kproxy")
 
 
@@ -76,7 +90,20 @@ def machine() -> dict[str, Any]:
         "kernel": platform.release(),
         "machine": platform.machine(),
         "python": platform.python_version(),
+        "cpu": _processor(),
     }
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if "model name" in line), "")
+
+
+def pooled_p99(rounds: Sequence[Round], cell: str, target: str) -> float | None:
+    """Of the first-token times of all rounds together, in us; None when they are too few."""
+    runs = [one.get(cell, {}).get(target, {}) for one in rounds]
+    taken = sorted(time for run in runs for time in run.get("ttft_all_us", ()))
+    return taken[round((len(taken) - 1) * 0.99)] if len(taken) >= SAMPLES else None
 
 
 def _values(row: Row, rounds: Sequence[Round], target: str) -> list[float | None]:
@@ -91,17 +118,20 @@ def _values(row: Row, rounds: Sequence[Round], target: str) -> list[float | None
     return found
 
 
-def _ratios(top: Sequence[float | None], bottom: Sequence[float | None]) -> list[float]:
+def ratios_of(top: Sequence[float | None], bottom: Sequence[float | None]) -> list[float]:
+    """Of each round that has both."""
     pairs = zip(top, bottom, strict=True)
     return [a / b for a, b in pairs if a is not None and b is not None and b > 0]
 
 
-def _middle(values: Sequence[float | None]) -> float | None:
+def middle_of(values: Sequence[float | None]) -> float | None:
+    """The median of what was measured."""
     known = [value for value in values if value is not None]
     return median(known) if known else None
 
 
-def _number(value: float | None, digits: int) -> str:
+def as_text(value: float | None, digits: int) -> str:
+    """A dash where there is none."""
     return "-" if value is None else f"{value:,.{digits}f}"
 
 
@@ -124,18 +154,18 @@ def table(rounds: Sequence[Round], alone: Sequence[Alone]) -> Iterator[str]:
     yield f"{f'medians, rounds: {len(rounds)}':<43}{heads}  {'kproxy/nginx':<26}at most"
     for row in ROWS:
         values = {name: _values(row, rounds, name) for name in TARGETS}
-        middles = {name: _middle(values[name]) for name in TARGETS}
+        middles = {name: middle_of(values[name]) for name in TARGETS}
         if all(value is None for value in middles.values()):
             continue
-        ratios = _ratios(values["kproxy"], values["nginx"])
+        ratios = ratios_of(values["kproxy"], values["nginx"])
         ratio = median(ratios) if ratios else None
         span = f"{ratio:.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratio is not None else ""
-        cells = "".join(f"{_number(middles[name], row.digits):>10}" for name in TARGETS)
+        cells = "".join(f"{as_text(middles[name], row.digits):>10}" for name in TARGETS)
         promise = _promise(row, middles["kproxy"], ratio)
         yield f"{row.title:<43}{cells}  {span:<26}{promise}".rstrip()
     for one in alone:
         numbers = {name: one.values.get(name) for name in TARGETS}
-        cells = "".join(f"{_number(numbers[name], one.digits):>10}" for name in TARGETS)
+        cells = "".join(f"{as_text(numbers[name], one.digits):>10}" for name in TARGETS)
         nginx, kproxy = numbers["nginx"], numbers["kproxy"]
         span = f"{kproxy / nginx:.2f}" if nginx and kproxy is not None else ""
         yield f"{one.title:<43}{cells}  {span:<26}{_promise(one, kproxy, None)}".rstrip()
@@ -153,13 +183,19 @@ def shares(rounds: Sequence[Round]) -> Iterator[str]:
             runs = [one[cell][target] for one in rounds if target in one.get(cell, {})]
             texts = []
             for key in ("load_share", "sim_share", "target_share"):
-                middle = _middle([run.get(key) for run in runs])
+                middle = middle_of([run.get(key) for run in runs])
                 texts.append("-" if middle is None else f"{middle:.1%}"[:-1])
             sums = {key: sum(run.get(key) or 0 for run in runs) for key in PROBLEMS}
             problems = [f"{count:.0f} {key}" for key, count in sums.items() if count]
-            said = next((run["first_error"] for run in runs if run.get("first_error")), "")
+            said = next((text for run in runs if (text := _said(run))), "")
             line = f"{cell:<8}{target:<24}{texts[0]:>8}{texts[1]:>10}{texts[2]:>8}"
             yield f"{line}  {', '.join(problems)} {said}".rstrip()
+
+
+def _said(run: Mapping[str, Any]) -> str:
+    """The last line of what went wrong in a run."""
+    text = run.get("failed") or run.get("first_error") or ""
+    return str(text).strip().rpartition("\n")[2][:100]
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:

@@ -65,14 +65,16 @@ static int by_size(const void *x, const void *y) {
     return (a > b) - (a < b);
 }
 
-static void print_samples(const char *name, struct samples *s) {
+static void print_samples(const char *name, struct samples *s, bool all) {
     if (s->count) qsort(s->us, s->count, sizeof *s->us, by_size);
     printf(", \"%s\": {\"count\": %zu", name, s->count);
     static const char *const names[] = {"p50", "p90", "p99", "max"};
     static const double marks[] = {.5, .9, .99, 1};
     for (size_t i = 0; i < 4 && s->count; i++)
         printf(", \"%s\": %.1f", names[i], s->us[(size_t)((double)(s->count - 1) * marks[i] + .5)]);
-    printf("}");
+    if (all) printf(", \"all\": [");
+    for (size_t i = 0; all && i < s->count; i++) printf("%s%.0f", i ? ", " : "", s->us[i]);
+    printf(all ? "]}" : "}");
 }
 
 static void print_end(double seconds, double cpu) {

@@ -1,0 +1,198 @@
+"""Turns the rounds of bench/peers.py into figures, one table, and what became of the goals.
+
+In: what bench/peers.py has stored. Out: for each measure and line the median with its least and
+greatest round, and the same of its ratio to nginx inside each round; and lines of text. A line that
+did not hold the pace of the provider has no figure but says `saturated`; one that could not be
+measured says `failed`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from bench.report import Round, as_text, pooled_p99, ratios_of
+
+__all__ = ["MEASURES", "Figure", "Measure", "Span", "figures", "goals", "table"]
+
+BASE = "nginx"
+NOISE = 0.02
+"""ms. An added time below it is none that these clocks can tell, so nothing is a multiple of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A number of a cell, or with no cell one that a line has alone. `added`: less the direct
+    line's of the same round. `scale`: unit of the number over unit printed."""
+
+    name: str
+    title: str
+    cell: str
+    key: str
+    digits: int = 1
+    scale: float = 1.0
+    added: bool = False
+    more: bool = False  # the greater, the better
+
+
+MEASURES = (
+    Measure("rps", "JSON, 64 connections: requests/s", "json", "per_second", 0, more=True),
+    Measure("json", "JSON: CPU us per request", "json", "cpu_us"),
+    Measure("s64", "SSE, 64 streams at 20 ms: CPU us per chunk", "s64", "cpu_us"),
+    Measure("s1000", "SSE, 1,000 streams at 50 ms: CPU us per chunk", "s1000", "cpu_us"),
+    Measure("first", "first token at 20/s, added p50, ms", "first", "ttft_p50_us", 3, 1e3, True),
+    Measure(
+        "p99", "first token at 20/s, added p99 of all rounds, ms", "first", "p99", 3, 1e3, True
+    ),
+    Measure("streams_mb", "memory with 1,000 streams, MB", "s1000", "memory_mb"),
+    Measure("idle_mb", "memory when idle, MB", "", "idle_mb"),
+    Measure("after_mb", "memory after the run, MB", "", "after_mb"),
+    Measure("start", "start until ready, s", "", "start_s", 2),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A median, and the least and the greatest."""
+
+    middle: float
+    least: float
+    most: float
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What one line came to in one measure; `note` says why there is nothing."""
+
+    value: Span | None
+    ratio: Span | None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """`line`'s measure is at least or at most `factor` times that of `against` in the same round;
+    without `against`, `factor` itself."""
+
+    title: str
+    measure: str
+    line: str
+    factor: float
+    against: str = BASE
+    at_least: bool = False
+
+
+GOALS = (
+    Goal("SSE, 1,000 streams: CPU per chunk", "s1000", "kproxy", 1.2),
+    Goal("SSE, 64 streams: CPU per chunk", "s64", "kproxy", 1.5),
+    Goal("JSON: requests/s", "rps", "kproxy", 1 / 6, at_least=True),
+    Goal("JSON: requests/s", "rps", "kproxy", 2, "aiohttp", at_least=True),
+    Goal("JSON: requests/s", "rps", "kproxy", 12, "portkey", at_least=True),
+    Goal("JSON: requests/s", "rps", "kproxy", 50, "litellm", at_least=True),
+    Goal("JSON, auto: requests/s", "rps", "kproxy-auto", 6, "portkey", at_least=True),
+    Goal("JSON, auto: requests/s", "rps", "kproxy-auto", 25, "litellm", at_least=True),
+    Goal("JSON, two workers: requests/s", "rps", "kproxy-x2", 1.7, "kproxy", at_least=True),
+    Goal("first token at 20/s: added p50", "first", "kproxy", 2),
+    Goal("memory with 1,000 streams, MB", "streams_mb", "kproxy", 80, ""),
+)
+
+
+def figures(stored: Mapping[str, Any]) -> dict[str, dict[str, Figure]]:
+    """By measure, then by line, in the order of the run; measures that nobody has are left out."""
+    found: dict[str, dict[str, Figure]] = {}
+    for measure in MEASURES:
+        base = _values(stored, measure, BASE)
+        lines = {}
+        for line in stored["lines"]:
+            values = _values(stored, measure, line)
+            note = _note(stored["rounds"], measure, line)
+            if note or any(value is not None for value in values):
+                ratio = None if line == BASE else _span(_ratios(measure, values, base))
+                lines[line] = Figure(_span(values), ratio, note)
+        if any(figure.value for figure in lines.values()):
+            found[measure.name] = lines
+    return found
+
+
+def _values(stored: Mapping[str, Any], measure: Measure, line: str) -> list[float | None]:
+    """One per round, or just one where there are no rounds to it."""
+    rounds: Sequence[Round] = stored["rounds"]
+    if not measure.cell:
+        return [stored["alone"].get(line, {}).get(measure.key)]
+    if measure.key == "p99":
+        taken = [pooled_p99(rounds, measure.cell, name) for name in (line, "direct")]
+        return [_less(taken[0], taken[1], measure.scale)] if line != "direct" else [None]
+    found = []
+    for one in rounds:
+        cell = one.get(measure.cell, {})
+        value = cell.get(line, {}).get(measure.key)
+        base = cell.get("direct", {}).get(measure.key) if measure.added else 0.0
+        is_base = measure.added and line == "direct"
+        found.append(None if is_base else _less(value, base, measure.scale))
+    return found
+
+
+def _less(value: float | None, base: float | None, scale: float) -> float | None:
+    return None if value is None or base is None else (value - base) / scale
+
+
+def _ratios(
+    measure: Measure, values: Sequence[float | None], base: Sequence[float | None]
+) -> Sequence[float]:
+    least = NOISE if measure.added else 0.0
+    known = [None if one is None or one < least else one for one in base]
+    return ratios_of(values, known)
+
+
+def _span(values: Sequence[float | None]) -> Span | None:
+    known = [value for value in values if value is not None]
+    return Span(median(known), min(known), max(known)) if known else None
+
+
+def _note(rounds: Sequence[Round], measure: Measure, line: str) -> str:
+    runs = [one.get(measure.cell, {}).get(line, {}) for one in rounds]
+    if any(run.get("failed") for run in runs):
+        return "failed"
+    if measure.key == "memory_mb":
+        return ""
+    return "saturated" if any(run.get("saturated") for run in runs) else ""
+
+
+def table(stored: Mapping[str, Any]) -> Iterator[str]:
+    """Measure by measure: medians and ratios to nginx, each with its least and greatest round."""
+    yield f"{'medians (least to greatest), rounds:':<38}{len(stored['rounds']):<30}ratio to {BASE}"
+    by_name = {measure.name: measure for measure in MEASURES}
+    for name, lines in figures(stored).items():
+        measure = by_name[name]
+        yield ""
+        yield measure.title + (" (more is better)" if measure.more else "")
+        for line, figure in lines.items():
+            value = _with_range(figure.value, measure.digits)
+            ratio = _with_range(figure.ratio, 2)
+            yield f"  {line:<14}{value:<52}{ratio:<30}{figure.note}".rstrip()
+
+
+def _with_range(span: Span | None, digits: int) -> str:
+    if span is None:
+        return f"{'-':>12}"
+    texts = [as_text(value, digits) for value in (span.middle, span.least, span.most)]
+    width = "" if span.least == span.most else f"  ({texts[1]} to {texts[2]})"
+    return f"{texts[0]:>12}{width}"
+
+
+def goals(stored: Mapping[str, Any]) -> Iterator[str]:
+    """Goals whose lines were all measured, and whether they are kept."""
+    by_name = {measure.name: measure for measure in MEASURES}
+    for goal in GOALS:
+        measure = by_name[goal.measure]
+        values = _values(stored, measure, goal.line)
+        if goal.against:
+            values = list(_ratios(measure, values, _values(stored, measure, goal.against)))
+        span = _span(values)
+        if span is None:
+            continue
+        kept = span.middle >= goal.factor if goal.at_least else span.middle <= goal.factor
+        unit = f" x {goal.against}" if goal.against else ""
+        wanted = f"{'>=' if goal.at_least else '<='} {goal.factor:.3g}{unit}"
+        measured = _with_range(span, 2)
+        yield f"{goal.title:<36}{wanted:<22}{measured:<32}{'kept' if kept else 'MISSED'}"

@@ -1,0 +1,122 @@
+"""What bench/peers.py makes of what it has stored: figures, notes, goals and the chart."""
+
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from bench.cells import CELLS
+from bench.chart import chart
+from bench.contest import judge
+from bench.ratios import Span, figures, goals, table
+from bench.report import SAMPLES, pooled_p99
+
+S1000 = next(cell for cell in CELLS if cell.name == "s1000")
+FIRST = next(cell for cell in CELLS if cell.name == "first")
+
+
+def stored(*rounds: dict[str, Any], **alone: dict[str, float]) -> dict[str, Any]:
+    lines = list(dict.fromkeys(line for one in rounds for cell in one.values() for line in cell))
+    return {
+        "command": "python bench/peers.py --peers a<b",
+        "date": "2026-11-25",
+        "machine": {"cores": 2, "kernel": "6.1", "python": "3.11", "cpu": "a processor"},
+        "lines": lines,
+        "alone": alone,
+        "rounds": list(rounds),
+    }
+
+
+def json_round(nginx: float, kproxy: float) -> dict[str, Any]:
+    return {"json": {"nginx": {"per_second": nginx}, "kproxy": {"per_second": kproxy}}}
+
+
+def test_a_ratio_is_that_of_its_round() -> None:
+    found = figures(stored(json_round(100, 50), json_round(1000, 100), json_round(10, 2)))["rps"]
+    assert found["kproxy"].value == Span(50, 2, 100)
+    assert found["kproxy"].ratio == Span(0.2, 0.1, 0.5)
+    assert found["nginx"].ratio is None
+
+
+def test_a_line_without_the_pace_has_no_cost_of_a_chunk() -> None:
+    run: dict[str, Any] = {"per_second": 1.0, "pace": 0.9, "cpu_us": 5.0, "errors": 0}
+    judge(S1000, run)
+    assert "cpu_us" not in run
+    held = {"s1000": {"nginx": {"cpu_us": 2.0}, "litellm": run}}
+    figure = figures(stored(held))["s1000"]["litellm"]
+    assert (figure.value, figure.note) == (None, "saturated")
+
+
+@pytest.mark.parametrize(("pace", "kept"), [(0.95, True), (0.949, False)])
+def test_the_pace_that_counts_as_held(pace: float, kept: bool) -> None:
+    run: dict[str, Any] = {"per_second": 1.0, "pace": pace, "cpu_us": 5.0}
+    judge(S1000, run)
+    assert ("cpu_us" in run) is kept
+
+
+def test_a_line_that_never_answers_has_failed() -> None:
+    run: dict[str, Any] = {"per_second": 0.0, "pace": 0.0, "cpu_us": 1e6, "first_error": "500 no"}
+    judge(S1000, run)
+    assert run == {"pace": 0.0, "first_error": "500 no", "failed": "500 no"}
+
+
+def test_requests_that_were_never_sent_are_a_pace_not_held() -> None:
+    run: dict[str, Any] = {"per_second": 9.0, "unsent": 7, "ttft_p50_us": 5.0}
+    judge(FIRST, run)
+    assert run["saturated"]
+    assert "ttft_p50_us" not in run
+
+
+def test_what_is_added_is_added_to_the_direct_line_of_the_round() -> None:
+    times = {"direct": 1000.0, "nginx": 1200.0, "kproxy": 1300.0}
+    one = {"first": {line: {"ttft_p50_us": taken} for line, taken in times.items()}}
+    found = figures(stored(one))["first"]
+    assert found["kproxy"].value is not None
+    assert found["kproxy"].value.middle == pytest.approx(0.3)
+    assert found["kproxy"].ratio is not None
+    assert found["kproxy"].ratio.middle == pytest.approx(1.5)
+    assert "direct" not in found
+
+
+def test_nothing_is_a_multiple_of_noise() -> None:
+    times = {"direct": 1000.0, "nginx": 1019.0, "kproxy": 1300.0}
+    one = {"first": {line: {"ttft_p50_us": taken} for line, taken in times.items()}}
+    assert figures(stored(one))["first"]["kproxy"].ratio is None
+    assert not any("first token" in line for line in goals(stored(one)))
+
+
+def test_a_p99_wants_ten_thousand_samples_of_all_rounds() -> None:
+    rounds = [{"first": {"a": {"ttft_all_us": [float(n)] * (SAMPLES // 2)}}} for n in (1, 2)]
+    assert pooled_p99(rounds, "first", "a") == 2.0
+    rounds[0]["first"]["a"]["ttft_all_us"].pop()
+    assert pooled_p99(rounds, "first", "a") is None
+
+
+def test_goals_say_kept_or_missed() -> None:
+    lines = list(goals(stored(json_round(600, 101))))
+    assert len(lines) == 1
+    assert lines[0].endswith("kept")
+    assert next(iter(goals(stored(json_round(600, 99))))).endswith("MISSED")
+
+
+def test_the_table_has_a_line_each() -> None:
+    text = "\n".join(table(stored(json_round(100, 50), nginx={"idle_mb": 8.0})))
+    assert "  nginx" in text
+    assert "0.50" in text
+    assert "memory when idle" in text
+
+
+def test_the_chart_is_xml_and_says_what_it_shows() -> None:
+    failed = {"json": {"nginx": {"per_second": 10.0}, "litellm": {"failed": "died"}}}
+    drawn = chart(stored(json_round(100, 50) | {"s64": {}}, failed))
+    root = ElementTree.fromstring(drawn)
+    texts = ["".join(element.itertext()) for element in root.iter() if element.tag.endswith("text")]
+    assert "$ python bench/peers.py --peers a<b" in texts
+    assert "a processor, 2 cores, Linux 6.1, Python 3.11, 2026-11-25" in texts
+    assert "failed" in texts
+    assert "JSON, 64 connections: requests/s" in texts
+    assert "prefers-color-scheme: dark" in drawn
+
+
+def test_a_chart_of_nothing_is_a_chart() -> None:
+    assert ElementTree.fromstring(chart(stored())) is not None
