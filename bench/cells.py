@@ -10,6 +10,7 @@ read from /proc at the moments when the load client opens and closes its window.
     hang    streams left at the first event: time until the provider's socket is closed
     late    the same, left before the first token
     idle    1,000 kept connections that have each asked once: memory
+    tjson, ts64, ts1000   the first three with a provider that speaks TLS (bench/tls.py)
 """
 
 import json
@@ -18,17 +19,29 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bench.configs import Pacing, Place
 from bench.processes import BenchError, Server
 from bench.targets import Target, get
+from bench.tls import Together
 
-__all__ = ["CELLS", "Bench", "Cell", "compile_load", "measure", "pacings", "quantile"]
+__all__ = [
+    "CELLS",
+    "Bench",
+    "Cell",
+    "compile_load",
+    "judge",
+    "measure",
+    "pacings",
+    "quantile",
+    "stretch",
+]
 
 HERE = Path(__file__).parent
+HELD = 0.95  # of the pace of the provider; below it a line is saturated
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +62,7 @@ class Cell:
     ramp: float = 0.0
     rate: int = 0
     before: bool = False
+    tls: bool = False  # the provider speaks it
     raw: bool = False  # every first-token time, so that rounds can be pooled
 
 
@@ -61,6 +75,10 @@ CELLS = (
     Cell("late", "hangup", 5000, 20, 50, before=True),
     Cell("idle", "idle", 0, 0, 16, connections=1000, seconds=(0.5, 0.5), ramp=1.0),
 )
+# Three times the ramp: a handshake with a provider takes 1.4 ms on either side of it.
+CELLS += tuple(
+    replace(cell, name=f"t{cell.name}", ramp=3 * cell.ramp, tls=True) for cell in CELLS[:3]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +88,16 @@ class Bench:
     program: Path
     scratch: Path
     quick: bool
-    sims: Mapping[str, Server]
+    sims: Mapping[str, Server | Together]
     direct: Mapping[str, Place]
     warm: float = 1.0
+
+
+def stretch(cell: Cell, seconds: float | None) -> Cell:
+    """The cell of first tokens over so many seconds; every other cell as it is."""
+    if seconds is None or not cell.raw:
+        return cell
+    return replace(cell, seconds=(seconds, seconds))
 
 
 def pacings(cells: Sequence[Cell]) -> list[Pacing]:
@@ -82,7 +107,7 @@ def pacings(cells: Sequence[Cell]) -> list[Pacing]:
     for cell in cells:
         longest = cell.ramp + Bench.__dataclass_fields__["warm"].default + cell.seconds[0] + 4.0
         tokens = cell.tokens or math.ceil(longest * 1000 / cell.gap_ms)
-        found.append(Pacing(cell.name, cell.first_ms, cell.gap_ms, tokens))
+        found.append(Pacing(cell.name, cell.first_ms, cell.gap_ms, tokens, cell.tls))
     return found
 
 
@@ -107,7 +132,7 @@ def measure(bench: Bench, cell: Cell, target: Target) -> dict[str, Any]:
     """Runs the cell once. Raises BenchError when a server or the client ends early."""
     server, sim = target.servers[cell.name], bench.sims[cell.name]
     watched = {"target": server, "sim": sim}
-    marks, report = _drive(_command(bench, cell, target), watched)
+    marks, report = _drive(_command(bench, cell, target), watched, cell.seconds[bench.quick])
     server.check()
     sim.check()
     found: dict[str, Any] = {"errors": report["errors"], "first_error": report["first_error"]}
@@ -135,7 +160,27 @@ def measure(bench: Bench, cell: Cell, target: Target) -> dict[str, Any]:
         if cell.raw:
             found["ttft_all_us"] = report["ttft_us"].get("all", [])
         found |= {f"ttft_{mark}_us": report["ttft_us"].get(mark) for mark in ("p50", "p99")}
+    judge(cell, found)
     return found
+
+
+def judge(cell: Cell, found: dict[str, Any]) -> None:
+    """Takes the cost of a chunk away from a line that did not hold the pace, and everything from
+    one that did not answer at all."""
+    if cell.mode not in ("json", "sse"):
+        return
+    if found["per_second"] == 0:
+        found["failed"] = found["first_error"] or "no answer"
+        for key in ("per_second", "cpu_us", "ttft_p50_us", "ttft_p99_us", "ttft_all_us"):
+            found.pop(key, None)
+        return
+    missing = cell.rate > 0 and found.get("unsent", 0) > 2
+    held = found.get("pace", 1.0) >= HELD and not missing
+    wanted = found.get("ttft_p50_us") if cell.rate else True
+    if cell.mode == "sse" and not (held and wanted):
+        found["saturated"] = True
+        for key in ("cpu_us", "ttft_p50_us", "ttft_p99_us", "ttft_all_us"):
+            found.pop(key, None)
 
 
 def _command(bench: Bench, cell: Cell, target: Target) -> list[str]:
@@ -161,7 +206,7 @@ def _command(bench: Bench, cell: Cell, target: Target) -> list[str]:
 
 
 def _drive(
-    command: Sequence[str], watched: Mapping[str, Server]
+    command: Sequence[str], watched: Mapping[str, Any], seconds: float
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """Runs the client; what the watched servers had used at each mark, and its report."""
     marks: dict[str, dict[str, Any]] = {}
@@ -170,7 +215,7 @@ def _drive(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     # The client bounds itself; this is for the day when it does not.
-    limit = threading.Timer(120.0, client.kill)
+    limit = threading.Timer(seconds + 60.0, client.kill)
     limit.start()
     try:
         assert client.stdout is not None

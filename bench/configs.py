@@ -39,12 +39,14 @@ AUTO = (  # what `auto` chooses from; the catalog knows their qualities
 
 @dataclass(frozen=True, slots=True)
 class Pacing:
-    """How a simulated provider answers: milliseconds and tokens, exact."""
+    """How a simulated provider answers: milliseconds and tokens, exact. `tls`: it stands behind
+    something that speaks TLS."""
 
     name: str
     first_ms: int
     gap_ms: int
     tokens: int
+    tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +96,10 @@ def nginx_program() -> str:
 
 
 def nginx_command(
-    scratch: Path, upstreams: Mapping[str, Upstream], key: str = ""
+    scratch: Path, upstreams: Mapping[str, Upstream], key: str = "", listen: str = ""
 ) -> tuple[list[str], dict[str, Place]]:
-    """One server block per pacing; with a key, others are answered 401.
+    """One server block per pacing; with a key, others are answered 401. `listen`: how, beyond the
+    address, and directives that belong to it.
 
     Kept connections on both sides, or each request would pay for a connect that kproxy does not
     pay. A TLS upstream is verified, as kproxy verifies its own.
@@ -104,7 +107,7 @@ def nginx_command(
     program = nginx_program()
     own = free_ports(len(upstreams))
     blocks = [
-        _nginx_block(name, upstream, port, bool(key))
+        _nginx_block(name, upstream, f"{port} backlog=4096 {listen}", bool(key))
         for (name, upstream), port in zip(upstreams.items(), own, strict=True)
     ]
     known = f"map $http_authorization $known {{ default 0; 'Bearer {key}' 1; }}" if key else ""
@@ -144,7 +147,7 @@ http {{
     return command, places
 
 
-def _nginx_block(name: str, upstream: Upstream, port: int, guarded: bool) -> str:
+def _nginx_block(name: str, upstream: Upstream, listen: str, guarded: bool) -> str:
     check = "if ($known = 0) { return 401; }" if guarded else ""
     scheme, trust = "http", ""
     if upstream.ca is not None:
@@ -162,7 +165,7 @@ def _nginx_block(name: str, upstream: Upstream, port: int, guarded: bool) -> str
         keepalive_requests 100000000;
     }}
     server {{
-        listen 127.0.0.1:{port} backlog=4096;{trust}
+        listen 127.0.0.1:{listen};{trust}
         location / {{ {check} proxy_pass {scheme}://{name}; }}
     }}"""
 

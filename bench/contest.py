@@ -1,8 +1,7 @@
 """Runs the peers of bench/peers.py: started, measured in turns, started anew when they die.
 
 In: peers and cells. Out: for each round, cell and line a mapping of numbers as bench/cells.py makes
-them; a peer that fails says so in `failed` and never ends the run. A stream whose chunks do not
-come at the pace of the provider has no cost per chunk: its line says `saturated`.
+them; a peer that fails says so in `failed` and never ends the run.
 """
 
 import sys
@@ -20,12 +19,11 @@ from bench.gateways import Launch, Peer
 from bench.processes import BenchError, Server
 from bench.targets import Target, get
 
-__all__ = ["Contestant", "Round", "field_of", "judge", "play"]
+__all__ = ["Contestant", "Round", "field_of", "play"]
 
 CALM = 0.05  # of a core
 CALM_SECONDS = 20.0
 READY_SECONDS = 90.0
-HELD = 0.95  # of the pace of the provider
 
 Round = dict[str, dict[str, dict[str, Any]]]  # cell -> line -> number's name -> number
 
@@ -144,28 +142,9 @@ def _measure(bench: Bench, cell: Cell, line: Contestant) -> dict[str, Any]:
             line.stop()
             found["failed"] += f"; and does not start again: {problem}"
         return found
-    if "failed" not in found:
-        judge(cell, found)
     calm = [bench.sims[cell.name], line.target.servers[cell.name]]
     found["calm"] = _wait_calm(calm)
     return found
-
-
-def judge(cell: Cell, found: dict[str, Any]) -> None:
-    """Takes the cost of a chunk away from a line that did not hold the pace, and everything from
-    one that did not answer at all."""
-    if found["per_second"] == 0:
-        found["failed"] = found["first_error"] or "no answer"
-        for key in ("per_second", "cpu_us", "ttft_p50_us", "ttft_p99_us", "ttft_all_us"):
-            found.pop(key, None)
-        return
-    missing = cell.rate > 0 and found.get("unsent", 0) > 2
-    held = found.get("pace", 1.0) >= HELD and not missing
-    wanted = found.get("ttft_p50_us") if cell.rate else True
-    if cell.mode == "sse" and not (held and wanted):
-        found["saturated"] = True
-        for key in ("cpu_us", "ttft_p50_us", "ttft_p99_us", "ttft_all_us"):
-            found.pop(key, None)
 
 
 def _wait_calm(servers: Sequence[Server]) -> bool:

@@ -38,7 +38,7 @@ from typing import Any, NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # started as a file, not as a module
 
-from bench.cells import CELLS, Bench, Cell, compile_load, pacings
+from bench.cells import CELLS, Bench, compile_load, pacings, stretch
 from bench.chart import chart
 from bench.contest import field_of, play
 from bench.gateways import PEERS, Peer
@@ -100,16 +100,12 @@ def _arguments() -> argparse.Namespace:
     if unknown := (set(asked) - set(names)) | (set(cells) - set(CHANGED)):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     wanted.peers = [peer for peer in PEERS if peer.name in asked]
-    wanted.cells = [_cell(cell, wanted) for cell in PEER_CELLS if cell.name in cells]
+    wanted.cells = [
+        stretch(cell, wanted.first_seconds) for cell in PEER_CELLS if cell.name in cells
+    ]
     wanted.rounds = wanted.rounds or (1 if wanted.quick else 5)
     wanted.out = wanted.out or ("peers-quick" if wanted.quick else "peers")
     return wanted
-
-
-def _cell(cell: Cell, wanted: argparse.Namespace) -> Cell:
-    if cell.name == "first" and wanted.first_seconds:
-        return replace(cell, seconds=(wanted.first_seconds, wanted.first_seconds))
-    return cell
 
 
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:

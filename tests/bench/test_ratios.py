@@ -5,9 +5,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench.cells import CELLS
+from bench.cells import CELLS, judge
 from bench.chart import chart
-from bench.contest import judge
 from bench.ratios import Span, figures, goals, table
 from bench.report import SAMPLES, pooled_p99
 
