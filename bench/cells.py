@@ -132,6 +132,8 @@ def measure(bench: Bench, cell: Cell, target: Target) -> dict[str, Any]:
     """Runs the cell once. Raises BenchError when a server or the client ends early."""
     server, sim = target.servers[cell.name], bench.sims[cell.name]
     watched = {"target": server, "sim": sim}
+    for one in watched.values():
+        one.follow()
     marks, report = _drive(_command(bench, cell, target), watched, cell.seconds[bench.quick])
     server.check()
     sim.check()

@@ -176,11 +176,12 @@ def kproxy_command(
     port: int,
     workers: int = 1,
     auto: bool = False,
+    more: Sequence[str] = (),
 ) -> tuple[list[str], str]:
     """The command line of a configured kproxy with an account without limits, and its key.
 
     A pacing's model is called `bench-NAME`. With `auto` there are the rows of `AUTO` instead, all
-    of the one upstream.
+    of the one upstream. `more`: lines for the end of the configuration.
     """
     config, data = scratch / "kproxy.toml", scratch / "kproxy-data"
     lines = [
@@ -208,7 +209,7 @@ def kproxy_command(
             f'upstream = "{SIM_MODEL}"',
             f"price = {{ input = {paid:.2f}, output = {earned:.2f} }}",
         ]
-    config.write_text("\n".join(lines) + "\n")
+    config.write_text("\n".join([*lines, *more]) + "\n")
     wanted = ["keys", "create", "--account", "bench", "--tier", "unlimited", "--json"]
     made = subprocess.run(
         [*KPROXY, *wanted, "--data-dir", str(data)], capture_output=True, text=True, check=False

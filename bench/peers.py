@@ -26,15 +26,12 @@ Exit code: 0, also when a peer fails; 2 when a part that all need did not start 
 
 import argparse
 import json
-import resource
-import signal
 import sys
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # started as a file, not as a module
 
@@ -43,7 +40,7 @@ from bench.chart import chart
 from bench.contest import field_of, play
 from bench.gateways import PEERS, Peer
 from bench.install import Missing
-from bench.processes import BenchError
+from bench.processes import BenchError, prepare
 from bench.ratios import goals, table
 from bench.report import machine, shares, write
 from bench.targets import Target, open_sims
@@ -62,9 +59,7 @@ def main() -> int:
     wanted = _arguments()
     if wanted.chart:
         return _redraw(wanted.chart)
-    signal.signal(signal.SIGTERM, _terminated)
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # 1,000 streams are 2,000 sockets
+    prepare()
     try:
         with tempfile.TemporaryDirectory(prefix="kproxy-peers-") as scratch:
             stored = _run(wanted, Path(scratch))
@@ -106,10 +101,6 @@ def _arguments() -> argparse.Namespace:
     wanted.rounds = wanted.rounds or (1 if wanted.quick else 5)
     wanted.out = wanted.out or ("peers-quick" if wanted.quick else "peers")
     return wanted
-
-
-def _terminated(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)  # unwinds, so everything is stopped
 
 
 def _run(wanted: argparse.Namespace, scratch: Path) -> dict[str, Any]:

@@ -16,8 +16,6 @@ Exit code: 0, or 2 when a part did not start or died.
 """
 
 import argparse
-import resource
-import signal
 import subprocess
 import sys
 import tempfile
@@ -25,13 +23,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # started as a file, not as a module
 
 from bench.cells import CELLS, Bench, Cell, compile_load, measure, pacings, stretch
-from bench.processes import BenchError
+from bench.processes import BenchError, prepare
 from bench.report import TARGETS, Alone, Round, machine, pooled_p99, shares, table, write
 from bench.targets import open_targets, time_starts
 from bench.tls import can_make
@@ -42,9 +39,7 @@ IMPORT = "import time; t = time.perf_counter(); import kproxy; print(time.perf_c
 
 def main() -> int:
     wanted = _arguments()
-    signal.signal(signal.SIGTERM, _terminated)
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # 1,000 streams are 2,000 sockets
+    prepare()
     try:
         with tempfile.TemporaryDirectory(prefix="kproxy-bench-") as scratch:
             _run(wanted, Path(scratch))
@@ -79,10 +74,6 @@ def _arguments() -> argparse.Namespace:
     wanted.targets = [name for name in TARGETS if name in wanted.targets.split(",")]
     wanted.rounds = wanted.rounds or (2 if wanted.quick else 5)
     return wanted
-
-
-def _terminated(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)  # unwinds, so everything is stopped
 
 
 def _run(wanted: argparse.Namespace, scratch: Path) -> None:

@@ -72,6 +72,11 @@ class Together:
     def __init__(self, servers: Sequence[Server]) -> None:
         self._servers = servers
 
+    def follow(self) -> None:
+        """Counts the processes that there are now."""
+        for server in self._servers:
+            server.follow()
+
     def usage(self) -> Usage:
         """The sum."""
         used = [server.usage() for server in self._servers]
