@@ -1,6 +1,6 @@
 """Measures kproxy beside nginx, HAProxy, other gateways and proxies written by hand, in one run.
 
-    python bench/peers.py                        every peer and cell, five rounds: over an hour
+    python bench/peers.py                        every peer and cell, five rounds: about an hour
     python bench/peers.py --quick                one short round, to see that all of it works
     python bench/peers.py --peers nginx,kproxy   some peers (bench/gateways.py lists them)
     python bench/peers.py --cells json,s1000     some cells
