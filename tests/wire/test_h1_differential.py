@@ -89,9 +89,16 @@ def by_h11(wire: bytes) -> list[tuple[h11.Request, bytes]]:
         found.append((head, body))
         connection.send(h11.Response(status_code=200, headers=[("Content-Length", "0")]))
         connection.send(h11.EndOfMessage())
-        if connection.our_state is not h11.DONE:
+        if connection.our_state is not h11.DONE and not keeps_10(head):
             return found
         wire, _ = connection.trailing_data
+
+
+def keeps_10(head: h11.Request) -> bool:
+    """h11 never keeps a connection of HTTP/1.0; where it is asked to, we do."""
+    values = b",".join(value for name, value in head.headers if name == b"connection")
+    options = {option.strip() for option in values.lower().split(b",")}
+    return head.http_version == b"1.0" and b"keep-alive" in options and b"close" not in options
 
 
 def as_h11(head: RequestHead) -> list[tuple[bytes, bytes]]:
@@ -106,6 +113,7 @@ def as_h11(head: RequestHead) -> list[tuple[bytes, bytes]]:
 @MANY
 @given(conversations())
 @example(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET / HTTP/1.1\r\n")
+@example(b"GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\nGET / HTTP/1.0\r\n\r\n")
 def test_what_we_take_h11_takes_as_the_same(wire: bytes) -> None:
     # White space before a chunk's extension must be taken (RFC 9112 section 7.1.1), and h11 does
     # not.
