@@ -34,13 +34,15 @@ _METHOD = rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)"
 _PLAIN = rb"[!$&-;=?-Z_a-z~]*"
 _PATH = _PLAIN + rb"(?:%[0-9A-Fa-f]{2}" + _PLAIN + rb")*"
 _ORIGIN = re.compile(rb"/" + _PATH)
-_PLAIN_LINE = re.compile(_METHOD + rb" (/" + _PATH + rb") HTTP/1\.1")
+_PLAIN_LINE = re.compile(_METHOD + rb" (/" + _PLAIN + rb") HTTP/1\.1")  # the usual one, quicker
+_ESCAPED_LINE = re.compile(_METHOD + rb" (/" + _PATH + rb") HTTP/1\.1")
 _LINE = re.compile(_METHOD + rb" ([!-~]+) HTTP/([0-9]\.[0-9])")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)([/?]" + _PATH + rb")?")
 
 # RFC 3986 section 3.2.2, and ports that there are.
 _NAME = rb"[0-9A-Za-z\-._~!$&'()*+,;=]*"
-_PORT = rb"(?::(?:[0-5]?[0-9]{0,4}|6(?:[0-4][0-9]{3}|5(?:[0-4][0-9]{2}|5(?:[0-2][0-9]|3[0-5])))))?"
+_HIGH = rb"6(?:[0-4][0-9]{3}|5(?:[0-4][0-9]{2}|5(?:[0-2][0-9]|3[0-5])))"  # 60000 to 65535
+_PORT = rb"(?::(?:[0-9]{0,4}|[0-5][0-9]{4}|" + _HIGH + rb"))?"
 _HOST = re.compile(_NAME + rb"(?:%[0-9A-Fa-f]{2}" + _NAME + rb")*" + _PORT)
 _IPV6_HOST = re.compile(rb"\[([0-9A-Fa-f:.]{2,45})\]" + _PORT)
 
@@ -61,7 +63,7 @@ def scan_head(head: bytes, limits: H1Limits) -> tuple[RequestHead, bool]:
             raise ProtocolError(414, f"The request line is over {limits.request_line} bytes.")
         check_sizes(lines[1:-2], limits)
     lines = split_lines(head)
-    line = _PLAIN_LINE.fullmatch(lines[0])
+    line = _PLAIN_LINE.fullmatch(lines[0]) or _ESCAPED_LINE.fullmatch(lines[0])
     if line is not None:
         method, target = line.groups()
         plain, http_10 = True, False
