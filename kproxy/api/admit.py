@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from kproxy.admission.guardrails import NO_GUARDRAILS
 from kproxy.admission.identity import Caller
 from kproxy.admission.quota import Amount, counted
 from kproxy.admission.ratelimit import Verdict, rate_exceeded
@@ -17,7 +18,7 @@ from kproxy.admission.standing import limit_fields
 from kproxy.api.service import Held, Service
 from kproxy.errors import Rejected
 from kproxy.guard.forms import Forms
-from kproxy.routing.constraints import KeyConstraints
+from kproxy.routing.constraints import ANYTHING, KeyConstraints
 from kproxy.routing.estimate import estimate_cost
 from kproxy.routing.plan import AttemptSpec, Plan
 from kproxy.schema.chat import ChatCall
@@ -59,7 +60,9 @@ def take_turn(service: Service, caller: Caller) -> Verdict | None:
 
 def key_constraints(caller: Caller) -> KeyConstraints:
     """What the key allows, as the planner reads it."""
-    guardrails, tier = caller.guardrails, caller.tier
+    guardrails, tier, own = caller.guardrails, caller.tier, caller.provider_keys
+    if guardrails is NO_GUARDRAILS and not (own or caller.locked) and tier.trial_credit is None:
+        return ANYTHING
     return KeyConstraints(
         max_cost=guardrails.max_cost,
         allowed=guardrails.allowed,
@@ -67,7 +70,7 @@ def key_constraints(caller: Caller) -> KeyConstraints:
         min_quality=guardrails.min_quality,
         locked=caller.locked,
         on_credit=tier.trial_credit is not None,
-        own=frozenset(caller.provider_keys),
+        own=frozenset(own),
     )
 
 
