@@ -14,7 +14,7 @@
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
@@ -103,7 +103,7 @@ def plan(
     filtered = [one for one in judged if one.against]
     classification = None if appraisal is None else _classification(appraisal)
     return Plan(
-        attempts=tuple(_specs(left, request, policy, strategy, total)),
+        attempts=_specs(left, request, policy, strategy),
         total=total,
         strategy=strategy,
         most=1 + policy.retries,
@@ -224,45 +224,48 @@ class _Timers(NamedTuple):
 
 
 def _specs(
-    left: Sequence[Judged],
-    request: ChatRequest,
-    policy: AttemptPolicy,
-    strategy: Strategy,
-    total: float,
-) -> Iterator[AttemptSpec]:
-    known: dict[RouteTimeouts, _Timers] = {}  # most routes have no timeouts of their own
-    for one in left:
-        own = one.model.timeouts
-        timers = known.get(own)
-        if timers is None:
-            timers = known[own] = _timers(own, request, policy, total)
-        yield AttemptSpec(
-            one.model,
-            one.est_cost,
-            *timers,
-            _patience(one.live, request, policy, strategy),
-            one.expected.output_tokens,
-        )
-
-
-def _timers(
-    own: RouteTimeouts, request: ChatRequest, policy: AttemptPolicy, total: float
-) -> _Timers:
-    """A whole answer is silent until it is written: only the total deadline binds it. Where a
-    stream may be rescued, a silence leaves time for who goes on."""
-    full = _full(own, policy.timeouts, bool(request.stream))
-    first = (request.stream and _seconds(request.extension.first_token_ms)) or full.first_token
-    total = min(total, full.total)
-    gap = min(full.gap, total / 4 if _rescue(request, policy) else math.inf)
-    return _Timers(total, min(first, total), gap, full)
+    left: Sequence[Judged], request: ChatRequest, policy: AttemptPolicy, strategy: Strategy
+) -> tuple[AttemptSpec, ...]:
+    extension, stream = request.extension, bool(request.stream)
+    usual, rescued = policy.timeouts, _rescue(request, policy)
+    deadline = _seconds(extension.deadline_ms)
+    first = _seconds(extension.first_token_ms) if stream else None
+    return tuple(
+        [
+            AttemptSpec(
+                one.model,
+                one.est_cost,
+                *_timers(
+                    one.model.timeouts, usual, deadline, first if stream else None, stream, rescued
+                ),
+                _patience(one.live, request, policy, strategy),
+                one.expected.output_tokens,
+            )
+            for one in left
+        ]
+    )
 
 
 @lru_cache(512)
-def _full(own: RouteTimeouts, usual: Timeouts, stream: bool) -> Timeouts:
+def _timers(
+    own: RouteTimeouts,
+    usual: Timeouts,
+    deadline: float | None,
+    first: float | None,
+    stream: bool,
+    rescued: bool,
+) -> _Timers:
+    """A whole answer is silent until it is written: only the total deadline binds it. Where a
+    stream may be rescued, a silence leaves time for who goes on.
+
+    `deadline` and `first` are the caller's, in seconds. Nearly all requests wish nothing."""
     total = own.total or usual.total
-    if not stream:
-        return Timeouts(total, total, total)
-    return Timeouts(total, own.first_token or usual.first_token, own.gap or usual.gap)
+    full = Timeouts(total, total, total)
+    if stream:
+        full = Timeouts(total, own.first_token or usual.first_token, own.gap or usual.gap)
+    total = min(total, usual.total, deadline or math.inf)
+    gap = min(full.gap, total / 4 if rescued else math.inf)
+    return _Timers(total, min(first or full.first_token, total), gap, full)
 
 
 def _patience(live: Live, request: ChatRequest, policy: AttemptPolicy, strategy: Strategy) -> float:
