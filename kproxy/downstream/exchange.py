@@ -11,7 +11,6 @@ and `h2_exchange.py` says what differs; handlers see no difference.
 import enum
 import math
 import os
-import secrets
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,31 +35,15 @@ HEARTBEAT = b": waiting\n\n"
 SKIP_BYTES = 262_144
 """Of an unwanted body, how much is taken to keep the connection (Go: as much)."""
 
-BITS = 96
-
-AT_ONCE = 128
-"""Names that are made together: 9 kB."""
-
 UNTOLD = (204, 304)
 """Carry no Content-Length (RFC 9110 section 8.6)."""
 
 OK, NOT_MODIFIED = 200, 304
 
 
-_left: list[str] = []  # names that nobody has yet
-os.register_at_fork(after_in_child=_left.clear)
-
-
 def new_id() -> str:
-    """A name that no other request has: 96 random bits.
-
-    The kernel takes 4 us to give some, and hardly longer for those of many requests.
-    """
-    if not _left:
-        block = secrets.token_hex(BITS // 8 * AT_ONCE)
-        size = BITS // 4
-        _left.extend([block[at : at + size] for at in range(0, len(block), size)])
-    return _left.pop()
+    """A name that no other request has."""
+    return os.urandom(12).hex()
 
 
 @dataclass(frozen=True, slots=True)

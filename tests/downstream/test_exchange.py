@@ -1,7 +1,6 @@
 """One exchange by itself: heartbeats, framing, and what its states allow."""
 
 import math
-import os
 
 import pytest
 import trio
@@ -173,16 +172,3 @@ async def test_the_id_is_in_the_head_and_in_the_repr() -> None:
 
 def test_ids_do_not_repeat() -> None:
     assert len({new_id() for _ in range(1_000)}) == 1_000
-
-
-def test_forked_processes_give_other_names() -> None:
-    new_id()  # what is left of a block must not be used by both
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:  # pragma: no cover - another process
-        os.write(writer, new_id().encode())
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert os.read(reader, 100).decode() != new_id()
-    os.close(reader)
-    os.close(writer)
