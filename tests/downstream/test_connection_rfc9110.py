@@ -129,6 +129,11 @@ CONTENT = [
         req(POST, LENGTH, b"Content-Encoding: Identity", body=b"hi"), took=b"POST / hi",
     ),
     taken(
+        "8.3", "a media type may be guessed from the content", "a body is what it is read as",
+        req(POST, LENGTH, b"Content-Type: text/plain", body=b"hi"),
+        req(POST, LENGTH, b"Content-Type: x", body=b"hi"), took=b"POST / hi",
+    ),
+    taken(
         "10.1.4", "TE may be ignored, and chunked is always acceptable", "ignored",
         req(GET, b"TE: trailers, gzip;q=0.5", b"Connection: TE"), req(GET, b"TE: chunked;q=0"),
         lacks=(b"trailer", b"gzip"),

@@ -45,6 +45,22 @@ def test_crumbs_of_a_cookie_stay_in_order() -> None:
     assert head.headers[1:] == [(b"cookie", b"a=1"), (b"cookie", b"b=2")]
 
 
+@pytest.mark.parametrize("path", ["", "a", "/a b", "/a#", "/{", "/[]", "/%", "/%4g", "/\x7f", "*"])
+def test_a_path_is_read_to_the_letter(path: str) -> None:
+    """As over HTTP/1.1 (RFC 3986 section 3.3, RFC 9113 section 8.3.1)."""
+    with pytest.raises(Malformed):
+        read([*GET[:3], (":path", path)])
+    assert read([*GET[:3], (":path", "/a;b/%41?c=d/?")]).target == b"/a;b/%41?c=d/?"
+
+
+@pytest.mark.parametrize(
+    ("expect", "waits"),
+    [("", False), (",100-CONTINUE,", True), ("100-continue, 100-continue", True)],
+)
+def test_an_expectation_is_a_list(expect: str, waits: bool) -> None:
+    assert read([*POST, ("expect", expect)], ended=False).expect_continue is waits
+
+
 @pytest.mark.parametrize("ended", [False, True])
 def test_an_expectation_is_of_a_body(ended: bool) -> None:
     head = read([*POST, ("expect", "100-Continue")], ended=ended)
