@@ -66,7 +66,7 @@ class _Asking:
         """Carry out its plan. What it failed by is kept in `failure`."""
         if self.entry.plan is None:
             return
-        job, chain = self._job, Chain(self.entry.plan, self._job.chance)
+        job, chain = self._job, Chain(self.entry.plan, self._job.exchange.chance)
         try:
             won = await carry_out(chain, job.deadline, Replying(job, chain))
             self.ended = trio.current_time()

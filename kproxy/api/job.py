@@ -18,7 +18,7 @@ from kproxy.admission.quota import NOTHING, Amount, counted
 from kproxy.api.admit import Passed, limited_by, reserve
 from kproxy.api.idempotency import Keep
 from kproxy.api.plugged import Plugged
-from kproxy.api.record import AttemptRecord, ending_of
+from kproxy.api.record import CHARGED, AttemptRecord, ending_of
 from kproxy.api.service import Held, Service
 from kproxy.downstream.exchange import Exchange, ExchangeState
 from kproxy.downstream.respond import Answer
@@ -43,10 +43,6 @@ from kproxy.wire.names import PROVIDER, RECEIPT
 __all__ = ["Admitted", "Job"]
 
 log = logging.getLogger("kproxy.ledger")
-
-CHARGED = (Ending.COMPLETE, Ending.SUPERSEDED, Ending.CANCELLED, Ending.REJECTED)
-"""Ends of an attempt that are no provider's failure: what was used until then is charged. Of a
-provider's refusal that is nothing; of a rule's, that an answer meets, what was written."""
 
 
 class Admitted(msgspec.Struct, frozen=True):
@@ -107,12 +103,13 @@ class Job:
     def __enter__(self) -> Self:
         return self
 
-    @property
-    def chance(self) -> float:
-        """A number from 0 to 1 that no other request has."""
-        return self.exchange.chance
-
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            self._end(error)
+        finally:
+            self.adopted = None  # it knows us, and a request that is over leaves no cycle
+
+    def _end(self, error: BaseException | None) -> None:
         if error is None:
             self.conclude(Ending.COMPLETE)
             return

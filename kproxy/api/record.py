@@ -37,8 +37,12 @@ from kproxy.transport.duplex import Broken, Expired
 from kproxy.upstream.attempt import Attempt
 from kproxy.wire.events import Headers
 
-__all__ = ["AttemptRecord", "ending_of"]
+__all__ = ["CHARGED", "AttemptRecord", "ending_of"]
 
+
+CHARGED = (Ending.COMPLETE, Ending.SUPERSEDED, Ending.CANCELLED, Ending.REJECTED)
+"""Ends of an attempt that are no provider's failure: what was used until then is charged. Of a
+provider's refusal that is nothing; of a rule's, that an answer meets, what was written."""
 
 OF_THE_KEY = frozenset({FaultKind.CREDENTIAL, FaultKind.RATE_LIMITED})
 """Faults that say something of the key: of a caller's own one, nothing that concerns others."""
@@ -224,6 +228,7 @@ class AttemptRecord:
         metrics.attempt(model.provider, model.id, ending)
         if usage is not None:
             metrics.used(model.provider, model.id, usage, paid)
+        self.flow = None  # which knows us: nothing that a request leaves may hold its prompt
 
     def _asked(self, outcome: AttemptOutcome) -> Asked:
         """For the attempt's span."""

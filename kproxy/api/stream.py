@@ -79,7 +79,7 @@ async def answer_stream(job: Job) -> None:
 
 async def _begin(job: Job, plan: Plan, asked: _Asked, shown: str = "") -> Committed:
     """An attempt past its commit point, that goes on from `shown`. Raises what `carry_out` does."""
-    chain = Chain(plan, job.chance)
+    chain = Chain(plan, job.exchange.chance)
     runner = Streaming(job, chain, asked.fields, asked.transcript, shown)
     runner.rounds = asked.rounds
     with _pulse(job):
@@ -138,13 +138,13 @@ def _pulse(job: Job) -> Iterator[None]:
                 exchange.beat(STREAM_HEADERS)
             except Broken:
                 return  # the hub tells the connection by itself
-            pulse.move(trio.current_time() + service.heartbeat)
+            pulse[0].move(trio.current_time() + service.heartbeat)
 
-    pulse = service.timers.call_at(trio.current_time() + service.heartbeat, beat)
+    pulse = [service.timers.call_at(trio.current_time() + service.heartbeat, beat)]
     try:
         yield
     finally:
-        pulse.cancel()
+        pulse.pop().cancel()  # it knows `beat`, which must not know it any more
 
 
 async def _relay(job: Job, won: Committed) -> Fault | None:
@@ -247,9 +247,8 @@ async def _break(job: Job, fault: Fault) -> None:
     """Tell the caller that this answer stays incomplete. Raises BrokenStream."""
     exchange = job.exchange
     exchange.abort()
-    broken = BrokenStream(fault)
-    event = error_event(broken)
+    event = error_event(BrokenStream(fault))
     if job.joins:  # what stands above it is of several models
         event = splice(event, b'{"rescued":%b}' % msgspec.json.encode(job.joins))
     await exchange.link.send_all(exchange.due() + exchange.frame(event))
-    raise broken from fault
+    raise BrokenStream(fault) from fault

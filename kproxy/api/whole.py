@@ -57,7 +57,7 @@ class Replying:
 
 async def _ask(job: Job, plan: Plan, fields: Mapping[str, Raw]) -> Replied:
     """One more answer, by a plan of its own. Raises as `carry_out`."""
-    job.asked, chain = fields, Chain(plan, job.chance)
+    job.asked, chain = fields, Chain(plan, job.exchange.chance)
     return await carry_out(chain, job.deadline, Replying(job, chain, fields))
 
 

@@ -33,9 +33,15 @@ _TEXT = re.compile(rb'[^"\\\x00-\x1f]*+(?:\\["\\/bfnrt][^"\\\x00-\x1f]*+)*+')
 
 @cache
 def _head(size: int) -> bytes:
-    """The size line of a chunk that has so many bytes with it and its two line ends."""
-    digits = 2 if size <= 0xFF + 6 else 3
-    return b"%x\r\n" % (size - digits - 4)
+    """The size line of a chunk that has so many bytes with it and its two line ends.
+
+    No chunk has 262: one of 255 bytes has one fewer, one of 256 one more.
+    """
+    for digits in (1, 2, 3):
+        head = b"%x\r\n" % max(0, size - digits - 4)
+        if len(head) == digits + 2:
+            return head
+    return b"\n"  # which begins none
 
 
 class Lane:

@@ -113,8 +113,12 @@ class Pump:
         finally:
             source.flow_out(None)
             sink.flow_in(None, torn=self._rest is not None)
-        if self._error is not None:
-            raise self._error
+        error, self._error = self._error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # its traceback holds this frame, and all that a stream is made of
 
     def _abort(self, _: object) -> trio.lowlevel.Abort:
         self._owner = None

@@ -86,7 +86,11 @@ async def carry_out(chain: Chain, deadline: float, runner: Runner[Won]) -> Won:
     Raises Rejected (the provider refuses the caller's content), Exhausted (from a group of all
     faults) and DeadlineExceeded at `deadline`, absolute.
     """
-    return await _Loop(chain, deadline, runner).run()
+    loop = _Loop(chain, deadline, runner)
+    try:
+        return await loop.run()
+    finally:
+        loop.forget()
 
 
 class _Loop(Generic[Won]):
@@ -119,6 +123,10 @@ class _Loop(Generic[Won]):
                     raise
                 self._put_off = refusal
         raise self._over()
+
+    def forget(self) -> None:
+        """Each fault's traceback holds this loop, and so the request: not for longer than that."""
+        self._faults = []
 
     async def _side_by_side(self, first: AttemptSpec) -> Won:
         try:

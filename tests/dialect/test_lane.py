@@ -88,3 +88,13 @@ def test_what_does_not_fit_must_be_read(other: bytes) -> None:
 )
 def test_what_is_no_pattern(of: bytes, text: int) -> None:
     assert Lane.learn(of, text) is None
+
+
+def test_every_size_is_read_like_a_reader_of_chunks_reads_it() -> None:
+    start, end = b'data: {"choices":[{"index":0,"delta":{"content":"', b'"}}]}\n\n'
+    known = lane(start + b"x" + end, 1)
+    for size in range(len(start + end), LONGEST + 1):
+        whole = start + b"x" * (size - len(start + end)) + end
+        for said in range(size - 3, size + 4):
+            fits = known.text(b"%x\r\n%b\r\n" % (said, whole)) >= 0
+            assert fits is (said == size), (said, size)
