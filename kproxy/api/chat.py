@@ -105,6 +105,8 @@ async def _carry_out(
         passed, guarded, plugged = await _prepared(service, exchange, passed)
     turn = turn_of(words, passed.caller.account.id) if is_auto(words.request.model) else None
     ready = _ready(service, passed, words, turn, _refusals(service, passed.call))
+    if passed.call is not words:
+        words.let_go()  # providers are asked for what rules and plugins made of it
     admitted = Admitted(passed, ready.prompt_tokens, ready.held, keep, guarded, plugged)
     with Job(service, exchange, admitted, ready.plan) as job:
         if ready.entries is not None:
