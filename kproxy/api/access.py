@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import trio
 from msgspec import Raw
 
+from kproxy.downstream.answering import CUT, Refusal
 from kproxy.downstream.exchange import Exchange, ExchangeState
 from kproxy.money import format_usd
 from kproxy.outcome import AttemptOutcome, Ending
@@ -12,12 +13,14 @@ from kproxy.schema.receipt import Receipt
 from kproxy.telemetry.accesslog import AccessLine
 from kproxy.wire.tracecontext import read_trace
 
-__all__ = ["access_line", "ending"]
+__all__ = ["access_line", "ending", "refused_line"]
 
 SHOWN = 128
 """Characters of what a caller chooses."""
 
 FAILED, REFUSED = 500, 400
+
+UNAVAILABLE = 503
 
 
 def access_line(exchange: Exchange, unix_now: float) -> AccessLine:
@@ -31,7 +34,7 @@ def access_line(exchange: Exchange, unix_now: float) -> AccessLine:
         client=str(exchange.link.peer),
         method=exchange.head.method[:SHOWN].decode("ascii", "replace"),
         route=exchange.route,
-        status=exchange.status,
+        status=_status(exchange),
         ending=ending(exchange).value,
         total_ms=_ms(trio.current_time() - exchange.arrived),
         bytes_out=exchange.sent,
@@ -42,6 +45,28 @@ def access_line(exchange: Exchange, unix_now: float) -> AccessLine:
         error=exchange.refused or None,
         **parts,  # type: ignore[arg-type]
     )
+
+
+def refused_line(refusal: Refusal, unix_now: float) -> AccessLine:
+    """What is to be written of what was no request."""
+    return AccessLine(
+        time=datetime.fromtimestamp(round(unix_now, 3), UTC),
+        request_id=refusal.request_id,
+        client=refusal.peer,
+        method="",
+        route="none",
+        status=refusal.status,
+        ending=Ending.REJECTED.value,
+        total_ms=0.0,
+        bytes_out=0,
+        error=refusal.code,
+    )
+
+
+def _status(exchange: Exchange) -> int:
+    """What was sent; of who waits while the process ends, what is about to be."""
+    told = exchange.refused == CUT and exchange.state is ExchangeState.WAITING
+    return UNAVAILABLE if told else exchange.status
 
 
 def _accounted(receipt: Receipt) -> dict[str, object]:

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 import trio
 
-from kproxy.api.access import access_line
+from kproxy.api.access import access_line, refused_line
 from kproxy.api.chat import compare_models, complete_chat
 from kproxy.api.keys import change_key, create_key, delete_key, list_keys
 from kproxy.api.memories import forget_memories, forget_memory, list_memories
@@ -16,6 +16,7 @@ from kproxy.api.performance import show_performance
 from kproxy.api.receipts import list_receipts, show_receipt
 from kproxy.api.service import Service
 from kproxy.api.traced import served
+from kproxy.downstream.answering import Refusal
 from kproxy.downstream.exchange import Exchange, ExchangeState
 from kproxy.errors import Rejected
 from kproxy.telemetry.traces import Finished
@@ -129,6 +130,14 @@ class Router:
         trace = exchange.trace
         if trace is not None and trace.sampled and service.traces is not None:
             service.traces.note(Finished(trace, served(exchange, service.unix_now())))
+
+    def refused(self, refusal: Refusal) -> None:
+        """Count it, and write it down: a caller may ask what became of that name."""
+        service = self._service
+        service.metrics.request("none", refusal.status, 0.0)
+        service.metrics.refused(refusal.code)
+        if service.access is not None:
+            service.access.note(refused_line(refusal, service.unix_now()))
 
 
 def _not_allowed(methods: Mapping[bytes, Route]) -> Rejected:

@@ -56,6 +56,10 @@ MAX_BEFORE_TOKEN = 1_048_576
 """Bytes that may gather before the first token; a preamble is a few hundred."""
 
 
+MOST_REASONS, LONGEST_REASON = 16, 128
+"""Of finish reasons that are remembered, and their characters."""
+
+
 class FlowState(enum.Enum):
     """Where a streamed answer stands."""
 
@@ -245,9 +249,7 @@ class Flow:
     def _chunk(self, event: Event, facts: ChunkFacts) -> bytes:
         """A chunk before the commit point, near the end, or that must change."""
         if facts.finished:
-            self._finished.update(facts.finished)
-            self.reasons += facts.reasons
-            self.model = facts.model
+            self._finish(facts)
         if len(self._finished) >= self._choices:
             self.state = FlowState.FINISHED
         if self.goes_on:
@@ -269,6 +271,15 @@ class Flow:
         else:
             out += event.raw
         return out if self.committed else self._gather(out, facts)
+
+    def _finish(self, facts: ChunkFacts) -> None:
+        """Choices have ended. Of why, only what a choice says first is remembered, and in bounds: a
+        provider may say it in every chunk, and at length."""
+        for index, reason in zip(facts.finished, facts.reasons, strict=False):
+            if index not in self._finished and len(self.reasons) < MOST_REASONS:
+                self.reasons += (reason[:LONGEST_REASON],)
+        self._finished.update(facts.finished)
+        self.model = None if facts.model is None else facts.model[:LONGEST_REASON]
 
     def _gather(self, out: bytes, facts: ChunkFacts) -> bytes:
         """Nothing leaves before the commit point: a token, or a finish reason without one."""

@@ -98,22 +98,22 @@ class OpenAI:
             raise Fault(FaultKind.ERROR_EVENT, "an error inside the stream")
         choices = chunk.choices or ()
         text = 0
-        finished: tuple[int, ...] = ()
-        reasons: tuple[str, ...] = ()
+        finished: list[int] = []
+        reasons: list[str] = []
         for choice in choices:
             if choice.delta is not None:
                 text += choice.delta.output_bytes
             if choice.finish_reason is not None:
-                finished += (choice.index or 0,)
-                reasons += (choice.finish_reason,)
+                finished.append(choice.index or 0)
+                reasons.append(choice.finish_reason)
         return ChunkFacts(
             token=text > 0,
             text=text,
-            finished=finished,
+            finished=tuple(finished),
             empty=not choices,
             usage=read_usage(chunk.told_usage),
             tagged=len(chunk.x_kairosroute) > 0,
-            reasons=reasons,
+            reasons=tuple(reasons),
             model=chunk.model,
         )
 

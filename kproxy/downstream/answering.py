@@ -5,16 +5,19 @@ HTTP/1.1 and HTTP/2.
 """
 
 import logging
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import trio
 
-from kproxy.downstream.exchange import Exchange, ExchangeState
-from kproxy.downstream.respond import error_event, to_answer
+from kproxy.downstream.date import DateSource
+from kproxy.downstream.exchange import Exchange, ExchangeState, new_id
+from kproxy.downstream.respond import Answer, error_event, to_answer
 from kproxy.errors import Rejected
 from kproxy.transport.duplex import Broken, Expired
+from kproxy.wire.events import Headers, ProtocolError
+from kproxy.wire.names import REQUEST_ID
 
-__all__ = ["FAREWELL", "Handler", "carry_out", "tell_cut"]
+__all__ = ["CUT", "FAREWELL", "TAKEN", "Handler", "Refusal", "carry_out", "refuse", "tell_cut"]
 
 INTERNAL = 500
 
@@ -22,6 +25,22 @@ FAREWELL = 1.0
 """Seconds in which the caller of an answer that is cut can be told so, and take it."""
 
 log = logging.getLogger("kproxy.connection")
+
+
+TAKEN = 0.25
+"""Seconds of these in which a caller on HTTP/2 takes it before it hears that nothing follows:
+clients by h2 drop what they have not read then."""
+
+CUT = "shutting_down"
+
+
+class Refusal(NamedTuple):
+    """What was no request for a handler, and what was answered. `peer`: whose it was."""
+
+    request_id: str
+    peer: str
+    status: int
+    code: str
 
 
 class Handler(Protocol):
@@ -34,6 +53,24 @@ class Handler(Protocol):
     def ended(self, exchange: Exchange) -> None:
         """The exchange is over, whatever its end; synchronous, so that nothing can skip it."""
         ...
+
+    def refused(self, refusal: Refusal) -> None:
+        """Something came that was no request."""
+        ...
+
+
+def refuse(
+    handler: Handler, error: ProtocolError, peer: object, date: DateSource
+) -> tuple[Answer, Headers]:
+    """The answer to what is no request for the handler, who is told, and all its fields."""
+    answer, request_id = to_answer(error), "req_" + new_id()
+    handler.refused(Refusal(request_id, str(peer), answer.status, answer.code))
+    return answer, [
+        *answer.headers,
+        (b"content-length", b"%d" % len(answer.body)),
+        (REQUEST_ID, request_id.encode("ascii")),
+        *date(),
+    ]
 
 
 async def carry_out(handler: Handler, exchange: Exchange) -> None:
@@ -66,7 +103,7 @@ async def tell_cut(exchange: Exchange) -> bool:
     without being taken for a part of the answer. Whether anything could. Raises Broken, Expired."""
     if exchange.link.torn:
         return False
-    error = Rejected(503, "shutting_down", "The server is shutting down.", close=True)
+    error = Rejected(503, CUT, "The server is shutting down.", close=True)
     error.headers = ((b"retry-after", b"1"),)
     if exchange.state is ExchangeState.WAITING:
         await exchange.respond(to_answer(error))

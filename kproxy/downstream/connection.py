@@ -23,19 +23,17 @@ from dataclasses import dataclass, field
 
 import trio
 
-from kproxy.downstream.answering import FAREWELL, Handler, carry_out, tell_cut
+from kproxy.downstream.answering import CUT, FAREWELL, Handler, carry_out, refuse, tell_cut
 from kproxy.downstream.date import DateSource, no_date
-from kproxy.downstream.exchange import BodyLimits, Exchange, ExchangeState, new_id
+from kproxy.downstream.exchange import BodyLimits, Exchange, ExchangeState
 from kproxy.downstream.linger import linger
-from kproxy.downstream.respond import to_answer
 from kproxy.transport.duplex import Broken, Duplex, Expired
-from kproxy.wire.events import Closed, Headers, ProtocolError, RequestHead
+from kproxy.wire.events import Closed, ProtocolError, RequestHead
 from kproxy.wire.frame import response_head
 from kproxy.wire.h1 import RequestReader
 from kproxy.wire.h2_events import H2Limits
 from kproxy.wire.h2_frames import PREFACE
 from kproxy.wire.limits import H1Limits
-from kproxy.wire.names import REQUEST_ID
 
 __all__ = ["Connection", "ConnectionParams"]
 
@@ -145,6 +143,8 @@ class Connection:
             await self._answer(exchange)
         finally:
             self._exchange = None
+            if self._cut is not None:
+                exchange.refused = exchange.refused or CUT
             self._handler.ended(exchange)
             self._link.on_gone = None
             self._link.deadline = math.inf
@@ -208,14 +208,8 @@ class Connection:
 
     async def _refuse(self, error: ProtocolError) -> None:
         """Answer bytes that are no request, and end: what follows them cannot be trusted."""
-        answer = to_answer(error)
-        fields: Headers = [
-            *answer.headers,
-            (b"content-length", b"%d" % len(answer.body)),
-            (REQUEST_ID, b"req_" + new_id().encode("ascii")),
-            *self._params.date(),
-            (b"connection", b"close"),
-        ]
+        answer, fields = refuse(self._handler, error, self._link.peer, self._params.date)
+        fields.append((b"connection", b"close"))
         self._link.deadline = math.inf  # it timed the head, not the response
         await self._link.send_all(response_head(answer.status, fields) + answer.body)
         await linger(self._link)

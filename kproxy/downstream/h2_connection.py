@@ -30,20 +30,18 @@ from contextlib import suppress
 
 import trio
 
-from kproxy.downstream.answering import FAREWELL, Handler, carry_out, tell_cut
+from kproxy.downstream.answering import CUT, FAREWELL, TAKEN, Handler, carry_out, refuse, tell_cut
 from kproxy.downstream.connection import ConnectionParams
-from kproxy.downstream.exchange import new_id
+from kproxy.downstream.exchange import ExchangeState
 from kproxy.downstream.h2_exchange import H2Exchange
 from kproxy.downstream.h2_stream import H2Stream
 from kproxy.downstream.linger import Patience, linger
-from kproxy.downstream.respond import to_answer
 from kproxy.transport.duplex import Broken, Duplex, Expired
 from kproxy.transport.timers import Timers
 from kproxy.wire.events import Headers, ProtocolError
 from kproxy.wire.h2 import H2Server
 from kproxy.wire.h2_events import Body, Event, Leaving, Opened, Refused, Reset
 from kproxy.wire.h2_frames import Code, H2Error
-from kproxy.wire.names import REQUEST_ID
 
 __all__ = ["BACKLOG", "H2Connection"]
 
@@ -137,7 +135,7 @@ class H2Connection:
         self._cutting = self._last = True
         for scope in self._scopes.values():
             scope.cancel()
-        self._end_if_idle()
+        self._set_clock()
 
     async def _read(self, streams: trio.Nursery, received: bytes) -> None:
         with self._reading:
@@ -269,14 +267,18 @@ class H2Connection:
     def _set_clock(self) -> None:
         due = math.inf if self._owed is None else self._owed_since + self._params.head
         if not self._streams:
-            due = min(due, self._quiet_since + self._params.idle)
+            due = min(due, self._quiet_until)
         self._clock.move(due)
+
+    @property
+    def _quiet_until(self) -> float:
+        return self._quiet_since + (TAKEN if self._cutting else self._params.idle)
 
     def _ring(self) -> None:
         now = trio.current_time()
         if self._owed is not None and self._owed_since + self._params.head <= now:
             self._say_goodbye(Code.PROTOCOL_ERROR)
-        elif not self._streams and self._quiet_since + self._params.idle <= now:
+        elif not self._streams and self._quiet_until <= now:
             self._say_goodbye()
 
     def _say_goodbye(self, code: int = Code.NO_ERROR) -> None:
@@ -285,7 +287,8 @@ class H2Connection:
         self._reading.cancel()
 
     def _end_if_idle(self) -> None:
-        if not self._streams and (self._last or self._grace_ends != math.inf):
+        is_last = self._last or self._grace_ends != math.inf
+        if is_last and not (self._streams or self._cutting):
             self._say_goodbye()
 
     async def _answer(self, stream: H2Stream, opened: Opened) -> None:
@@ -319,18 +322,14 @@ class H2Connection:
             log.exception("request %s failed", exchange.request_id)
         finally:
             del self._scopes[stream.id]
+            if self._cutting and exchange.state is not ExchangeState.DONE:
+                exchange.refused = exchange.refused or CUT
             self._handler.ended(exchange)
         return Code.INTERNAL_ERROR
 
     async def _refuse(self, stream: H2Stream, error: ProtocolError) -> None:
         """Answer what is no request for a handler."""
-        answer = to_answer(error)
-        fields: Headers = [
-            *answer.headers,
-            (b"content-length", b"%d" % len(answer.body)),
-            (REQUEST_ID, b"req_" + new_id().encode("ascii")),
-            *self._params.date(),
-        ]
+        answer, fields = refuse(self._handler, error, self.peer, self._params.date)
         try:
             with suppress(Broken, Expired):
                 self.send_head(stream, answer.status, fields, last=False)

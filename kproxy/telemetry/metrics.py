@@ -35,13 +35,15 @@ OTHER = "other"
 REFUSALS = frozenset({
     "PLUGIN_REQUIRES_PAID", "all_models_unavailable", "content_blocked", "content_filter",
     "content_not_moderated", "context_length_exceeded", "cost_guardrail_exceeded",
-    "deadline_exceeded", "host_not_allowed", "idempotency_key_reused", "idempotency_unavailable",
-    "insufficient_quota", "internal_error", "invalid_api_key", "invalid_request_error",
-    "key_not_found", "keys_disabled", "ledger_unavailable", "method_not_allowed",
-    "model_not_found", "moderation_unavailable", "no_models_available", "not_found",
-    "origin_not_allowed", "overloaded", "plugin_not_available", "provider_keys_unavailable",
-    "rate_limit_exceeded", "receipt_not_found", "request_in_progress", "request_timeout",
-    "request_too_large", "store_busy", "too_many_keys", "unsupported_parameter", "upstream_error",
+    "deadline_exceeded", "headers_too_large", "host_not_allowed", "idempotency_key_reused",
+    "idempotency_unavailable", "insufficient_quota", "internal_error", "invalid_api_key",
+    "invalid_request_error", "key_not_found", "keys_disabled", "ledger_unavailable",
+    "loop_detected", "method_not_allowed", "model_not_found", "moderation_unavailable",
+    "no_models_available", "not_found", "origin_not_allowed", "overloaded", "plugin_not_available",
+    "precondition_failed", "provider_keys_unavailable", "rate_limit_exceeded", "receipt_not_found",
+    "request_in_progress", "request_timeout", "request_too_large", "shutting_down", "store_busy",
+    "too_many_keys", "unsupported_media_type", "unsupported_parameter", "upstream_error",
+    "uri_too_long",
 })  # fmt: skip
 """Codes of errors that become label values; a provider's own are `other`."""
 

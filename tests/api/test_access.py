@@ -142,3 +142,27 @@ async def test_a_long_name_is_cut(
     house = House(nursery, access=kept)
     await house.send("X" * 5_000, "/livez")
     assert len(kept.only["method"]) == 128
+
+
+async def test_what_is_no_request_is_counted_and_written_down(
+    autojump_clock: MockClock, kept: Kept, nursery: trio.Nursery
+) -> None:
+    house = House(nursery, access=kept)
+    talking = Talking(house, b"GET / HTTP/1.1\n\n")
+    await talking.until(lambda: talking.ended)
+    answer = talking.answer("GET")
+    assert answer.status == 400
+    assert kept.only == {
+        "time": "1970-01-01T00:16:40Z",
+        "request_id": answer.headers["x-request-id"],
+        "client": "192.0.2.1:4000",
+        "method": "",
+        "route": "none",
+        "status": 400,
+        "ending": "rejected",
+        "total_ms": 0.0,
+        "bytes_out": 0,
+        "error": "invalid_request_error",
+    }
+    assert house.counted("kproxy_requests_total", route="none", status="400") == 1
+    assert house.counted("kproxy_refused_total", code="invalid_request_error") == 1

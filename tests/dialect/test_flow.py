@@ -390,3 +390,11 @@ def test_the_carrier_is_the_usage_that_was_asked_for_or_the_last_chunk(
     out = read(*events, wants=wants).out
     assert out.count(tagged(carrier)) == 1
     assert out.replace(SIGN, b"").endswith(tagged(carrier) + DONE)
+
+
+def test_reasons_are_remembered_once_for_each_choice() -> None:
+    """A provider may say it in every chunk, at any length."""
+    reading = Reading(choices=30)
+    for index in [*range(20), *([0] * 5_000)]:
+        reading.flow.take(chunk({"content": "a"}, finish="x" * 1_000, index=index))
+    assert reading.flow.reasons == ("x" * 128,) * 16

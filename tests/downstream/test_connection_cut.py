@@ -31,7 +31,9 @@ async def overfull(exchange: Exchange) -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_before_the_answer(engine: str) -> None:
-    told = talk(Scripted(wait=forever), get("/wait"), 2, cut, engine=engine)
+    handler = Scripted(wait=forever)
+    told = talk(handler, get("/wait"), 2, cut, engine=engine)
+    assert handler.exchanges[0].refused == "shutting_down"
     assert told.statuses == [503]
     assert told.error["code"] == "shutting_down"
     assert b"\r\nretry-after: 1\r\n" in told.out

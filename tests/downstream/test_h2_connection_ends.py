@@ -9,7 +9,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from kproxy.downstream.answering import FAREWELL
+from kproxy.downstream.answering import FAREWELL, TAKEN
 from kproxy.downstream.exchange import Exchange, ExchangeState
 from kproxy.downstream.h2_connection import GRACE
 from kproxy.downstream.respond import Answer
@@ -317,13 +317,16 @@ class TestCut:
             await pause(2.5)
             caller.server.cut()
             got = await caller.whole(stream)
+            assert got.at == 2.5
+            await pause(TAKEN)
             await trio.testing.wait_all_tasks_blocked()
-            assert caller.ended == 2.5
+            assert caller.ended == 2.5 + TAKEN
         assert got.reset == 2
         first, event = got.body.split(b"data: ")
         assert first == b"tick" * 3
         assert json.loads(event)["error"]["code"] == "shutting_down"
-        assert caller.goaways == [(0, stream, 2.5)]
+        assert caller.goaways == [(0, stream, 2.5 + TAKEN)], "not before it could be taken"
+        assert handler.exchanges[0].refused == "shutting_down"
         assert handler.stopped == [2.5]
 
     async def test_what_waits_gets_an_answer(self, autojump_clock: MockClock) -> None:
@@ -354,9 +357,11 @@ class TestCut:
             await pause(2)
             caller.server.cut()
             got = await caller.whole(stream)
-            await trio.testing.wait_all_tasks_blocked()
             assert (got.reset, len(got.body)) == (2, 65_535), "no event in the midst of another"
-            assert caller.ended == 2
+            assert got.at == 2
+            await pause(TAKEN)
+            await trio.testing.wait_all_tasks_blocked()
+            assert caller.ended == 2 + TAKEN
 
     async def test_and_neither_is_who_could_take_it_and_does_not(
         self, autojump_clock: MockClock

@@ -14,6 +14,7 @@ from typing import Any
 import trio
 from trio.testing import MockClock
 
+from kproxy.downstream.answering import Refusal
 from kproxy.downstream.connection import Connection, ConnectionParams
 from kproxy.downstream.exchange import Exchange, ExchangeState
 from kproxy.downstream.respond import Answer
@@ -92,6 +93,7 @@ class Scripted:
         self.seen: list[tuple[str, ExchangeState, int]] = []
         self.bodies: list[bytes] = []
         self.exchanges: list[Exchange] = []
+        self.refusals: list[Refusal] = []
 
     async def answer(self, exchange: Exchange) -> None:
         self.exchanges.append(exchange)
@@ -103,6 +105,9 @@ class Scripted:
         body = await exchange.read_body()
         self.bodies.append(body)
         await exchange.respond(Answer(200, [], target.encode("latin-1") + body))
+
+    def refused(self, refusal: Refusal) -> None:
+        self.refusals.append(refusal)
 
     def ended(self, exchange: Exchange) -> None:
         target = exchange.head.target.decode("latin-1")
