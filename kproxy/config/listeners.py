@@ -141,8 +141,14 @@ def check_auth(auth: str, listeners: Sequence[Listening]) -> str:
             continue
         if not is_loopback(place.host):
             reason = '"none" needs every address on loopback (127.0.0.0/8, [::1] or localhost)'
-            raise PlacedError(("auth",), f"{reason}, and {place} is not")
+            raise PlacedError(("auth",), f"{reason}, and {place}{_source(one)} is not")
     return auth
+
+
+def _source(one: Listening) -> str:
+    """Where an address came from that is not in the file, as a clause."""
+    named = one.steps[0]
+    return f" (from {named})" if named in ("--listen", "KPROXY_LISTEN") else ""
 
 
 def _port(text: str) -> int:

@@ -48,8 +48,10 @@ def test_a_sidecar_elsewhere_is_refused_with_its_line(tmp_path: Path, listen: st
     assert (error.line, error.path) == (3, "auth")
     assert error.reason == f"{NEEDS} {listen} is not"
     text = 'auth = "none"\n'
-    for error in (refused(tmp_path, text, listen), refused(tmp_path, text, KPROXY_LISTEN=listen)):
-        assert (error.line, error.reason) == (1, f"{NEEDS} {listen} is not")
+    error = refused(tmp_path, text, listen)
+    assert (error.line, error.reason) == (1, f"{NEEDS} {listen} (from --listen) is not")
+    error = refused(tmp_path, text, KPROXY_LISTEN=listen)
+    assert (error.line, error.reason) == (1, f"{NEEDS} {listen} (from KPROXY_LISTEN) is not")
 
 
 @pytest.mark.parametrize("value", ['"None"', '"off"', '""', "false", "1"])
