@@ -2,13 +2,20 @@
 to write but the data directory."""
 
 import configparser
-import re
+import json
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+import trustme
 import yaml
 
+from kproxy.cli.serve import serve
 from kproxy.config import Config, Overrides, load
 from tests.arch.tree import ROOT
+from tests.fakes.tls import write_files
 
 DEPLOY = ROOT / ".deploy"
 MANIFESTS = ("edge", "sidecar")
@@ -31,13 +38,50 @@ def container(name):
     )  # fmt: skip
 
 
+def steps():
+    """The image's instructions, each with its rest as one line."""
+    said = (DEPLOY / "Dockerfile").read_text().replace("\\\n", "").splitlines()
+    return [line.split(maxsplit=1) for line in said if line and not line.startswith("#")]
+
+
+def environment():
+    """What the image's processes find in their environment."""
+    words = [word for name, rest in steps() if name == "ENV" for word in rest.split()]
+    return dict(word.split("=", 1) for word in words)
+
+
+def command():
+    """What the image runs where nobody says another command."""
+    return next(json.loads(rest) for name, rest in steps() if name == "CMD")
+
+
+def served(args, file, **environ) -> Config:
+    """What `kproxy` with these arguments serves in the image, `file` being the one it reads."""
+    assert args[0] == "serve"
+    given = serve.make_context("serve", list(args[1:])).params
+    environ = environment() | environ
+    assert given["config"] or environ["KPROXY_CONFIG"]
+    return load(Overrides(**given | {"config": file}), environ)
+
+
 def configured(name, folder) -> Config:
-    """The manifest's configuration, with its secrets where a file can be."""
+    """The manifest's configuration in the image, with its secrets where a file can be."""
     text = next(one for one in documents(name) if one["kind"] == "ConfigMap")["data"]["kproxy.toml"]
     (folder / "openai").write_text("sk-secret")
     file = folder / "kproxy.toml"
     file.write_text(text.replace("/run/secrets/kproxy", str(folder)))
-    return load(Overrides(config=file), {"HOME": str(folder)})
+    one = container(name)
+    environ = {row["name"]: row["value"] for row in one.get("env", ())}
+    return served(one.get("args", command()), file, **environ)
+
+
+def healthy(**environ) -> bool:
+    """What the image's HEALTHCHECK makes of it."""
+    text = next(rest for name, rest in steps() if name == "HEALTHCHECK")
+    words = json.loads(text.split(" CMD ", 1)[1])
+    assert words[0] == "python"
+    asked = subprocess.run([sys.executable, *words[1:]], env=environ, capture_output=True)
+    return asked.returncode == 0
 
 
 @pytest.mark.parametrize("name", MANIFESTS)
@@ -46,6 +90,55 @@ def test_a_configuration_that_loads_with_operators_apart(name, tmp_path):
     ports = {one.admin: one.place.port for one in config.listeners}
     assert ports == {False: 4000, True: 9100}
     assert (config.auth == "none") == (name == "sidecar")
+    assert str(config.data_dir) == "/data"
+
+
+def test_the_image_by_itself_is_reached_from_outside():
+    copied = [rest.split() for name, rest in steps() if name == "COPY"]
+    assert [".deploy/image.toml", environment()["KPROXY_CONFIG"]] in copied
+    config = served(command(), DEPLOY / "image.toml")
+    assert [str(one.place) for one in config.listeners] == ["0.0.0.0:4000"]
+    assert (config.auth, config.workers) == ("keys", 1)
+    assert "4000" in next(rest for name, rest in steps() if name == "EXPOSE")
+
+
+def test_a_file_of_ones_own_opens_what_it_says_and_nothing_else(tmp_path):
+    write_files(tmp_path, trustme.CA())
+    file = tmp_path / "kproxy.toml"
+    file.write_text(
+        '[[listeners]]\naddress = "0.0.0.0:443"\n'
+        'tls = { certificate = "cert.pem", key = "key.pem" }\n'
+    )
+    for args in (command(), ["serve", "--config", "kproxy.toml"]):
+        config = served(args, file)
+        assert [(str(one.place), bool(one.tls)) for one in config.listeners] == [
+            ("0.0.0.0:443", True)
+        ]
+
+
+class Operators(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/livez" else 404)
+        self.end_headers()
+
+    def log_message(self, format, *args):
+        """Says nothing."""
+
+
+@pytest.mark.loopback
+def test_the_image_asks_where_it_is_told_to_whether_it_lives():
+    with HTTPServer(("127.0.0.1", 0), Operators) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            port = server.server_port
+            proxied = {"http_proxy": "http://127.0.0.1:1"}
+            assert healthy(KPROXY_HEALTH=f"http://127.0.0.1:{port}/livez", **proxied)
+            assert healthy(PORT=str(port))
+            assert not healthy(KPROXY_HEALTH=f"http://127.0.0.1:{port}/elsewhere")
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.mark.parametrize("name", MANIFESTS)
@@ -69,14 +162,13 @@ def test_a_pod_ends_after_its_streams(name, tmp_path):
 
 
 def test_the_image_runs_as_nobody_and_is_built_of_what_is_there():
-    text = (DEPLOY / "Dockerfile").read_text()
-    said = re.sub(r"\\\n\s*", " ", text).splitlines()
-    steps = [line.split(maxsplit=1) for line in said if line and not line.startswith("#")]
     known = {"FROM", "WORKDIR", "COPY", "RUN", "USER", "ENV", "VOLUME", "EXPOSE", "HEALTHCHECK",
              "CMD", "STOPSIGNAL", "ENTRYPOINT"}  # fmt: skip
-    assert {name for name, _ in steps} <= known
-    assert [rest for name, rest in steps if name == "USER"] == ["65532:65532"]
-    copied = [rest.split()[:-1] for name, rest in steps if name == "COPY" and "--from" not in rest]
+    assert {name for name, _ in steps()} <= known
+    assert [rest for name, rest in steps() if name == "USER"] == ["65532:65532"]
+    copied = [
+        rest.split()[:-1] for name, rest in steps() if name == "COPY" and "--from" not in rest
+    ]
     assert all((ROOT / path).exists() for paths in copied for path in paths)
 
 
