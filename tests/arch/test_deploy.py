@@ -3,9 +3,11 @@ to write but the data directory."""
 
 import configparser
 import json
+import re
 import subprocess
 import sys
 import threading
+import tomllib
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -55,6 +57,16 @@ def command():
     return next(json.loads(rest) for name, rest in steps() if name == "CMD")
 
 
+def project():
+    """What pyproject.toml says of the project."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def ports(name):
+    """The ports of the container, by name."""
+    return {row["name"]: row["containerPort"] for row in container(name).get("ports", ())}
+
+
 def served(args, file, **environ) -> Config:
     """What `kproxy` with these arguments serves in the image, `file` being the one it reads."""
     assert args[0] == "serve"
@@ -91,6 +103,41 @@ def test_a_configuration_that_loads_with_operators_apart(name, tmp_path):
     assert ports == {False: 4000, True: 9100}
     assert (config.auth == "none") == (name == "sidecar")
     assert str(config.data_dir) == "/data"
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_one_image_and_probes_on_the_operators_port(name):
+    one = container(name)
+    assert one["image"] == f"kproxy:{project()['version']}"
+    assert f"-t {one['image']} ." in (DEPLOY / "Dockerfile").read_text()
+    probes = {key: probe["httpGet"] for key, probe in one.items() if key.endswith("Probe")}
+    assert probes["livenessProbe"]["path"] == "/livez"
+    assert {probe["path"] for probe in probes.values()} == {"/livez", "/readyz"}
+    assert {ports(name).get(probe["port"], probe["port"]) for probe in probes.values()} == {9100}
+
+
+def test_an_ingress_may_bring_all_callers_and_metrics_are_not_for_all(tmp_path):
+    limits = configured("edge", tmp_path).limits
+    assert limits.connections_per_address >= limits.connections
+    policy = next(one for one in documents("edge") if one["kind"] == "NetworkPolicy")["spec"]
+    deployment = next(one for one in documents("edge") if one["kind"] == "Deployment")["spec"]
+    assert policy["podSelector"] == deployment["selector"]
+    free = [row["ports"] for row in policy["ingress"] if not row.get("from")]
+    assert free == [[{"port": "http"}]]
+    named = {port["port"] for row in policy["ingress"] for port in row["ports"]}
+    assert named == set(ports("edge"))
+
+
+def test_the_image_has_the_extras_that_it_is_asked_for_on_top_of_what_is_locked():
+    extras = dict(rest.split("=") for name, rest in steps() if name == "ARG")["EXTRAS"].split(",")
+    offered = re.findall(r"--build-arg EXTRAS=(\S+)", (DEPLOY / "Dockerfile").read_text())
+    asked = {*extras, *offered[0].split(",")}
+    assert asked == {"vault", "heal", "otel", "guardrails", "pdf"}
+    assert asked <= set(project()["optional-dependencies"])
+    installs = [rest for name, rest in steps() if name == "RUN" and "pip install" in rest]
+    assert [("--require-hashes" in rest, "$EXTRAS" in rest) for rest in installs] == [
+        (True, False), (False, True)
+    ]  # fmt: skip
 
 
 def test_the_image_by_itself_is_reached_from_outside():
@@ -162,8 +209,8 @@ def test_a_pod_ends_after_its_streams(name, tmp_path):
 
 
 def test_the_image_runs_as_nobody_and_is_built_of_what_is_there():
-    known = {"FROM", "WORKDIR", "COPY", "RUN", "USER", "ENV", "VOLUME", "EXPOSE", "HEALTHCHECK",
-             "CMD", "STOPSIGNAL", "ENTRYPOINT"}  # fmt: skip
+    known = {"FROM", "ARG", "WORKDIR", "COPY", "RUN", "USER", "ENV", "VOLUME", "EXPOSE",
+             "HEALTHCHECK", "CMD", "STOPSIGNAL", "ENTRYPOINT"}  # fmt: skip
     assert {name for name, _ in steps()} <= known
     assert [rest for name, rest in steps() if name == "USER"] == ["65532:65532"]
     copied = [
