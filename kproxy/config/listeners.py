@@ -188,7 +188,8 @@ def _listening(row: ListenerConfig, steps: Steps, beside: Beside) -> Listening:
         if not isinstance(place, UnixAddress):
             raise PlacedError((*steps, "mode"), "is for unix sockets")
         if not _MODE.fullmatch(row.mode):
-            raise PlacedError((*steps, "mode"), 'not a mode: three octal digits, as in "0660"')
+            reason = 'not a mode: three octal digits, each 0 to 7, as in "0660"'
+            raise PlacedError((*steps, "mode"), reason)
         place = UnixAddress(place.path, int(row.mode, 8))
     networks = [
         _network(text, (*steps, "proxy_from", at)) for at, text in enumerate(row.proxy_from)

@@ -141,6 +141,8 @@ def test_tls_files_are_relative_to_the_file(tmp_path: Path, issued: Path) -> Non
         (DOOR + "tls = {}\n", "3: listeners[0].tls: certificate is missing"),
         ('[[listeners]]\naddress = "8443"\n', "2: listeners[0].address: not an address"),
         ('[[listeners]]\naddress = "unix:a"\nmode = "660 "\n', "3: listeners[0].mode: not a mode"),
+        ('[[listeners]]\naddress = "unix:a"\nmode = "0999"\n',
+         "3: listeners[0].mode: not a mode: three octal digits, each 0 to 7"),
         ('[[listeners]]\naddress = "unix:a"\nmode = 660\n', "3: listeners[0].mode: expected `str`"),
         ('listen = ["unix:/a\\u0000"]\n', "1: listen[0]: not a path"),
         (f'listen = ["unix:/{"a" * 107}"]\n', "1: listen[0]: a unix socket's path has at most 107"),
