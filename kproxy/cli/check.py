@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import click
@@ -75,8 +75,20 @@ def _summary(config: Config, lack: str | None) -> dict[str, str | list[str]]:
         "healing": HEALING if has_validator() else UNCHECKED,
     }
     rules, traces = describe_rules(config.guardrails), describe_traces(config.otlp)
-    more = {"guardrails": rules, "traces": traces}
+    more = {"guardrails": rules, "traces": traces, "warnings": _warnings(config, os.environ)}
     return summary | {name: told for name, told in more.items() if told}
+
+
+def _warnings(config: Config, environ: Mapping[str, str]) -> list[str]:
+    """What is no error and will not do what it seems to."""
+    named = environ.get("SSL_CERT_FILE")
+    secure = any(
+        (one.base_url or "").lower().startswith("https:") for one in config.providers.values()
+    )
+    if named is None or not secure or Path(named).is_file():
+        return []
+    # OpenSSL goes on without it and says nothing, until no certificate can be verified.
+    return [f"SSL_CERT_FILE names {named or 'nothing'}, and there is no such file to trust"]
 
 
 def _sandbox_lack(config: Config) -> str | None:
@@ -118,8 +130,9 @@ def _describe(one: Listening) -> str:
     if one.tls is not None:
         asked = "required" if one.tls.client_required else "optional"
         marks.append("TLS" if one.tls.client_ca is None else f"TLS, client certificate {asked}")
-    if one.proxies or one.unix_proxy:
-        marks.append("PROXY")
+    senders = [*map(str, one.proxies), *(["unix"] if one.unix_proxy else [])]
+    if senders:
+        marks.append(f"PROXY from {', '.join(senders)}")
     if one.admin:
         marks.append("admin")
     return f"{one.place} ({'; '.join(marks)})" if marks else str(one.place)

@@ -12,7 +12,7 @@ from tests.fakes.tls import write_files
 
 CANARY = "sk-canary"
 NOTHING = dict.fromkeys(
-    ("KPROXY_CONFIG", "KPROXY_LISTEN", "PORT", "OPENAI_API_KEY", "OPENAI_BASE_URL")
+    ("KPROXY_CONFIG", "KPROXY_LISTEN", "PORT", "OPENAI_API_KEY", "OPENAI_BASE_URL", "SSL_CERT_FILE")
 )
 
 
@@ -157,13 +157,29 @@ def test_what_each_listener_asks_for(run, tmp_path):
     result = run(
         row % 1 + f"tls = {{ {tls} }}\n"
         + row % 2 + f'tls = {{ {tls}, client_ca = "clients.pem" }}\n'
-        + row % 3 + 'proxy_from = ["10.0.0.0/8"]\nadmin = true\n'
+        + row % 3 + 'proxy_from = ["10.0.0.0/8", "fd00::1"]\nadmin = true\n'
+        + '[[listeners]]\naddress = "unix:/run/a"\nproxy_from = ["unix"]\n'
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines()[1] == (
         "listen:    0.0.0.0:1 (TLS), 0.0.0.0:2 (TLS, client certificate required), "
-        "0.0.0.0:3 (PROXY; admin)"
+        "0.0.0.0:3 (PROXY from 10.0.0.0/8, fd00::1/128; admin), unix:/run/a (PROXY from unix)"
     )
+
+
+def test_authorities_that_are_not_there_are_told_where_somebody_needs_them(run, tmp_path):
+    secure, plain = (
+        f'[providers.acme]\nbase_url = "{scheme}://h/v1"\n' for scheme in ("HTTPS", "http")
+    )
+    missing = str(tmp_path / "none.pem")
+    result = run(secure, SSL_CERT_FILE=missing)
+    told = f"SSL_CERT_FILE names {missing}, and there is no such file to trust"
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, f"warnings:  {told}")
+    assert json.loads(run(secure, "--json", SSL_CERT_FILE=missing).stdout)["warnings"] == [told]
+    assert "SSL_CERT_FILE names nothing," in run(secure, SSL_CERT_FILE="").stdout
+    (tmp_path / "ca.pem").write_text("")
+    for text, file in ((plain, missing), (secure, str(tmp_path / "ca.pem")), (secure, None)):
+        assert "warnings" not in run(text, SSL_CERT_FILE=file).stdout
 
 
 def test_a_key_of_another_certificate_is_named_with_its_line(run, tmp_path):
