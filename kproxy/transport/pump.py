@@ -96,7 +96,6 @@ class Pump:
     async def run(self) -> None:
         """Relay until the stage is finished. Raises what stopped it otherwise."""
         source, sink = self._source, self._sink
-        source.hub.now = trio.current_time()
         self._listen()
         source.flow_out(self)
         sink.flow_in(self)
@@ -130,8 +129,11 @@ class Pump:
             trio.lowlevel.reschedule(task)
 
     def _listen(self) -> None:
-        """From now on the source may be silent for the gap, within the whole's deadline."""
-        self._heard = self._source.hub.now
+        """From now on the source may be silent for the gap, within the whole's deadline.
+
+        The source's clock stands while nothing is heard, as for a stream of HTTP/2.
+        """
+        self._source.hub.now = self._heard = trio.current_time()
         self._source.deadline = min(self._until, self._heard + self._gap)
 
     @property
@@ -144,6 +146,7 @@ class Pump:
 
         A loop that was held up may find the timer before the bytes that came in time.
         """
+        self._source.hub.now = trio.current_time()
         self.source_ready()
         if self._error is not None or self._rest is not None or self._over:
             return
