@@ -120,6 +120,12 @@ class Carrier(Protocol):
         """Whether the peer has already ended its side, as far as we have heard."""
         ...
 
+    @property
+    def spoken(self) -> bool:
+        """Whether the peer has spoken since the request, also where nothing of it can be received:
+        what ends then is no connection that was closed before."""
+        ...
+
     async def send_all(self, data: bytes) -> None:
         """See `Channel.send_all`. A whole request is sent at once."""
         ...

@@ -77,6 +77,9 @@ class Trunk(Clock, Protocol):
 
     timers: Timers
 
+    heard_times: int
+    """How often something came."""
+
     def begin(self, call: "H2Call", fields: Headers, *, last: bool) -> None:
         """Send a request's head, `last`: it is all. Where it cannot be, `lose` is called."""
 
@@ -97,9 +100,9 @@ class H2Call:
     connection was idle, and has carried others before."""
 
     __slots__ = (
-        "_bodiless", "_closed", "_gone", "_inbox", "_late", "_loss", "_outflow", "_rest", "_task",
-        "_timer", "_told", "_trunk", "_watcher", "_when", "_whole", "_words", "began", "number",
-        "reused", "stall",
+        "_before", "_bodiless", "_closed", "_gone", "_inbox", "_late", "_loss", "_outflow", "_rest",
+        "_task", "_timer", "_told", "_trunk", "_watcher", "_when", "_whole", "_words", "began",
+        "number", "reused", "stall",
     )  # fmt: skip
 
     def __init__(self, trunk: Trunk, *, reused: bool) -> None:
@@ -108,6 +111,7 @@ class H2Call:
         self.began = math.inf
         self.stall = STALL
         self._trunk = trunk
+        self._before = trunk.heard_times  # the request
         self._words = b""  # the head that was not taken yet
         self._inbox: deque[tuple[bytes, int]] = deque()
         self._bodiless = False  # a head whose end is its own
@@ -170,6 +174,11 @@ class H2Call:
     def peer_ended(self) -> bool:
         """Whether nothing more comes: so no pool keeps it for another request."""
         return self._told or self._loss is not None
+
+    @property
+    def spoken(self) -> bool:
+        """See `Carrier.spoken`: a reset, a head that is none, or what concerned another stream."""
+        return self._trunk.heard_times != self._before
 
     # --- the connection's side
 
@@ -245,6 +254,7 @@ class H2Call:
         assert self.number == 0, "a call carries one request"
         fields, body = to_fields(data)
         self.began = trio.current_time()
+        self._before = self._trunk.heard_times
         self._rest = memoryview(body)
         self._trunk.begin(self, fields, last=not body)
         self._check()

@@ -89,6 +89,7 @@ class H2Trunk:
     ) -> None:
         self.timers = timers
         self.now = self.heard = self._quiet_since = trio.current_time()
+        self.heard_times = 0
         self.outdated = False  # the provider wants HTTP/1.1
         self._link = link
         self._params = params
@@ -207,6 +208,7 @@ class H2Trunk:
 
     def _take(self, data: bytes) -> None:
         self.now = self.heard = trio.current_time()
+        self.heard_times += 1
         greeted = self._codec.greeted
         events, error = self._codec.receive_data(data, self.now)
         if greeted is not self._codec.greeted:

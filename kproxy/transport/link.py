@@ -120,6 +120,11 @@ class Link:
         return self._ended
 
     @property
+    def spoken(self) -> bool:
+        """See `Carrier.spoken`: whatever is said here can be received."""
+        return False
+
+    @property
     def torn(self) -> bool:
         """Whether bytes are left over from a send that has ended, see `Duplex.torn`."""
         return self._torn

@@ -5,10 +5,11 @@ that a cancelled owner returns the slot and closes the socket in its `finally` w
 Every way it can fail before the commit point leaves as one `Fault`, mapped here.
 
 A kept connection may have been closed by the provider in the instant we wrote to it. Where it ended
-at once and before a single byte of an answer, the request goes once more on a fresh connection: the
-provider closed it idle, it did not answer. Where it ended later the provider may have worked on the
-request, and that is a fault like any other. A request that the provider says it has not looked at,
-which HTTP/2 can tell, goes once more as well.
+at once and before a single byte from the provider, the request goes once more on a fresh
+connection: it was closed idle, nobody answered. Where it ended later, or the provider has spoken,
+as by the reset of a stream of HTTP/2, it may have worked on the request, and that is a fault like
+any other. A request that the provider says it has not looked at, which HTTP/2 can tell, goes once
+more as well.
 
 A provider may answer before it has read the whole request, and close (413 above all). So a request
 that could not be sent is not the end: what was said meanwhile is read first.
@@ -160,7 +161,8 @@ class Attempt:
             self.close()
             untouched = isinstance(error, Broken) and error.untouched
             self.sent = self.sent and not untouched
-            stale = lease.reused and trio.current_time() - begun <= STALE
+            at_once = trio.current_time() - begun <= STALE
+            stale = lease.reused and at_once and not link.spoken
             if not (fresh or heard) and (stale or untouched):
                 return None
             raise _unanswered(error) from error

@@ -70,6 +70,10 @@ class MemoryDuplex:
         return self._ended
 
     @property
+    def spoken(self) -> bool:
+        return False
+
+    @property
     def peer(self) -> Peer:
         return Peer("192.0.2.1", 4_000)
 
