@@ -5,17 +5,20 @@ carries as many streams as its provider allows; and whether it is one of HTTP/2 
 when TLS has agreed on it.
 
 Our way: who finds no room on a connection opens another one, one at a time, and the others wait for
-that: for its room, or for its fault, which is theirs as well. There are never more connections than
-requests under way, which the pool's gate bounds: a new one is opened only beside those that carry
-one. Where the provider allows no stream at all, or has not said yet how many, one waits in order,
-within one's deadline. A
-provider that has chosen HTTP/1.1 is dialled by each for itself, until it chooses otherwise.
+that: for its room, or for its fault, which is theirs as well. Connecting is nobody's: who has less
+time than it takes, or leaves, does not take it from the others. There are never more connections
+than requests under way, which the pool's gate bounds: a new one is opened only beside those that
+carry one. Where the provider allows no stream at all, or has not said yet how many, one waits in
+order, within one's deadline. A provider that has chosen HTTP/1.1 is dialled by each for itself,
+until it chooses otherwise.
 
 The tasks of the connections belong to a `keeper.Keeper`, which outlives every attempt.
 """
 
+import logging
 import math
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import trio
 
@@ -23,9 +26,12 @@ from kproxy.errors import Fault, FaultKind
 from kproxy.transport.dial import Dial, Origin
 from kproxy.transport.duplex import Carrier, Duplex
 from kproxy.transport.h2_trunk import H2Trunk, TrunkParams
+from kproxy.transport.keeper import Kept
 from kproxy.transport.timers import Timers
 
 __all__ = ["H2", "Trunks"]
+
+log = logging.getLogger("kproxy.provider")
 
 H2 = "h2"
 """HTTP/2 as ALPN names it (RFC 9113 section 3.2)."""
@@ -33,16 +39,30 @@ H2 = "h2"
 PROVEN = 1.0
 """Seconds since something was heard on a connection that is surely not a stale one."""
 
-Keep = Callable[[H2Trunk], Awaitable[None]]
+Keep = Callable[[Kept], Awaitable[None]]
 """Take a connection over and run it."""
 
 
 class _Dialling:
-    """A connection on its way. `fault`: why there is none."""
+    """A connection on its way, and its task. `fault`: why there is none; `link`: one of HTTP/1.1,
+    for one of those who wait for it, `sharers`."""
 
-    def __init__(self) -> None:
+    def __init__(self, work: "Callable[[_Dialling], Awaitable[None]]") -> None:
+        self._work = work
         self.over = trio.Event()
+        self.sharers = 0
         self.fault: Fault | None = None
+        self.link: Duplex | None = None
+
+    async def run(self) -> None:
+        """See `Kept`."""
+        await self._work(self)
+
+    def drop(self) -> None:
+        """Close what nobody is left for."""
+        if self.link is not None and not self.sharers:
+            self.link.close()
+            self.link = None
 
 
 class Trunks:
@@ -100,7 +120,7 @@ class Trunks:
             if self._alone:
                 link = await self._open(origin, deadline)
             elif self._dialling is not None:
-                await self._share(self._dialling, deadline)
+                link = await self._share(self._dialling, deadline)
             elif self._wants_another(fresh=fresh):
                 link = await self._open_for_all(origin, deadline)
             else:
@@ -124,25 +144,71 @@ class Trunks:
         )
 
     async def _open_for_all(self, origin: Origin, deadline: float) -> Duplex | None:
-        mine = self._dialling = _Dialling()
+        """Begin with a connection that is for all, and wait for it, see `_share`."""
+        mine = self._dialling = _Dialling(partial(self._connect_for_all, origin))
+        mine.sharers += 1
+        kept = False
         try:
-            return await self._open(origin, deadline)
-        except Fault as fault:
-            mine.fault = fault
-            raise
+            with trio.move_on_at(min(deadline, trio.current_time() + self._connect)):
+                await self._keep(mine)
+                kept = True
+            if not kept:
+                raise Fault(FaultKind.CONNECT_TIMEOUT, "no connection in time")
+            return await self._share(mine, deadline)
         finally:
-            self._dialling = None
-            mine.over.set()
-            self.changed()
+            mine.sharers -= 1
+            if kept:
+                mine.drop()
+            else:  # who shares it tries for himself
+                self._finish(mine)
 
-    async def _share(self, dialling: _Dialling, deadline: float) -> None:
-        """Until somebody else's connection is there. Raises its Fault."""
-        with trio.move_on_at(deadline) as scope:
-            await dialling.over.wait()
-        if scope.cancelled_caught:
-            raise Fault(FaultKind.CONNECT_TIMEOUT, "no connection in time")
-        if dialling.fault is not None:
-            raise Fault(dialling.fault.kind, dialling.fault.detail) from dialling.fault
+    async def _connect_for_all(self, origin: Origin, mine: _Dialling) -> None:
+        """The life of a connection, in a task of its own."""
+        trunk = None
+        mine.fault = Fault(FaultKind.CONNECT, "nobody connects any more")
+        try:
+            link = await self._dial(origin, trio.current_time() + self._connect)
+            mine.fault = None
+            self._alone = link.protocol != H2
+            if self._alone:
+                mine.link = link
+            else:
+                trunk = H2Trunk(link, self._params, self._timers, self.changed)
+                self._trunks.append(trunk)
+        except Fault as fault:
+            mine.fault = Fault(fault.kind, fault.detail)  # without this frame, which holds it
+        except Exception:
+            # The last resort: the tasks of other connections are beside this one.
+            log.exception("connecting to a provider failed")
+        finally:
+            self._finish(mine)
+        if trunk is not None:
+            if self._closed and not (mine.sharers or self._waiting):
+                trunk.retire()
+            await trunk.run()
+
+    def _finish(self, dialling: _Dialling) -> None:
+        self._dialling = None
+        dialling.over.set()
+        dialling.drop()
+        self.changed()
+
+    async def _share(self, dialling: _Dialling, deadline: float) -> Duplex | None:
+        """Until the connection is there for all; or of HTTP/1.1, for the first. Raises its Fault,
+        and one of its own at the deadline."""
+        dialling.sharers += 1
+        try:
+            with trio.move_on_at(deadline) as scope:
+                await dialling.over.wait()
+            if scope.cancelled_caught:
+                raise Fault(FaultKind.CONNECT_TIMEOUT, "no connection in time")
+            if dialling.fault is not None:
+                raise Fault(dialling.fault.kind, dialling.fault.detail)
+            link, dialling.link = dialling.link, None
+            return link
+        finally:
+            dialling.sharers -= 1
+            dialling.drop()
 
     async def _open(self, origin: Origin, deadline: float) -> Duplex | None:
         """A new connection of HTTP/1.1; None: it was one of HTTP/2, and is there for all."""

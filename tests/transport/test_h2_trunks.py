@@ -163,11 +163,59 @@ async def test_who_opened_it_leaves(autojump_clock: MockClock) -> None:
 
         async def stay() -> None:
             assert await whole(await lease(made)) == b"x"
-            assert trio.current_time() - start == 3
+            assert trio.current_time() - start == 2, "what was begun is not thrown away"
 
         callers.start_soon(stay)
         await wait_all_tasks_blocked()
         first.cancel()
+
+
+async def test_who_opened_it_has_less_time(autojump_clock: MockClock) -> None:
+    """One's patience is not another's."""
+    async with site(answering(b"x"), connect=1) as made, trio.open_nursery() as callers:
+        start = trio.current_time()
+
+        async def leave() -> None:
+            with pytest.raises(Fault) as fault:
+                await lease(made, start + 0.5)
+            assert fault.value.kind is FaultKind.CONNECT_TIMEOUT
+            assert trio.current_time() - start == 0.5
+
+        async def stay() -> None:
+            assert await whole(await lease(made, start + 30)) == b"x"
+            assert (trio.current_time() - start, made.provider.dialled) == (1, 1)
+
+        callers.start_soon(leave)
+        await wait_all_tasks_blocked()
+        callers.start_soon(stay)
+
+
+async def test_nobody_is_left_for_it(autojump_clock: MockClock) -> None:
+    """One of HTTP/2 is there for the next; one of HTTP/1.1 is closed."""
+    async with site(answering(b"x"), connect=1) as made:
+        for protocol, left in (("http/1.1", 0), ("h2", 1)):
+            made.provider.protocol = protocol
+            made.trunks._alone = False
+            with pytest.raises(Fault):
+                await lease(made, trio.current_time() + 0.5)
+            await trio.sleep(1)
+            assert (made.provider.open, len(made.trunks)) == (left, left)
+        assert await whole(await lease(made)) == b"x"
+        assert made.provider.dialled == 2
+
+
+async def test_their_owner_ends_while_connecting(autojump_clock: MockClock) -> None:
+    async with site(silent, connect=1) as made, trio.open_nursery() as callers:
+
+        async def ask() -> None:
+            with pytest.raises(Fault) as fault:
+                await lease(made)
+            assert fault.value.kind is FaultKind.CONNECT
+
+        for _ in range(2):
+            callers.start_soon(ask)
+        await wait_all_tasks_blocked()
+        made.stop()
 
 
 @pytest.mark.parametrize(("deadline", "seconds"), [(math.inf, 5), (3, 3)])
@@ -201,7 +249,7 @@ async def test_nobody_takes_it_over(autojump_clock: MockClock, nursery: trio.Nur
     with trio.move_on_after(1):
         await trunks.take(SECURE, math.inf)
     await wait_all_tasks_blocked()
-    assert (provider.open, len(trunks), provider.dialled) == (0, 0, 2)
+    assert (provider.open, len(trunks), provider.dialled) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("step", range(1, 12))
