@@ -43,7 +43,7 @@ class Http2Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     settings_per_second: Rate = _FLOODS.settings.rate
     empty_data: Frames = int(_FLOODS.empty.most)  # DATA frames without data that end nothing
     empty_data_per_second: Rate = _FLOODS.empty.rate
-    # Beyond the two that each DATA frame of ours may be answered with.
+    # Beyond those that our DATA may be answered with: two for 4 KiB of it, and two for a frame.
     window_updates: Frames = int(_FLOODS.window_updates.most)
     window_updates_per_second: Rate = _FLOODS.window_updates.rate
     # Streams over the limit, of who cannot have heard of it yet; in the whole connection.

@@ -245,8 +245,9 @@ class H2Server(H2Side[Event]):
     def send_data(self, stream: int, data: bytes | memoryview) -> None:
         """At most `window` bytes of a body."""
         for start in range(0, len(data), FRAME):
-            self._engine.send_data(stream, data[start : start + FRAME])
-            self._floods.sent()
+            piece = data[start : start + FRAME]
+            self._engine.send_data(stream, piece)
+            self._floods.sent(len(piece))
 
     def send_end(self, stream: int) -> None:
         """The response is whole."""

@@ -264,7 +264,7 @@ class H2Client(H2Side[ClientEvent]):
             piece = data[start : start + FRAME]
             ends = last and start + len(piece) == len(data)
             self._engine.send_data(stream, piece, end_stream=ends)
-            self._floods.sent()
+            self._floods.sent(len(piece))
         self._streams[stream].sent = last
 
     def ping(self) -> None:

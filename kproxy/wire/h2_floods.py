@@ -26,6 +26,12 @@ from kproxy.wire.h2_frames import (
 
 __all__ = ["Allowance", "FloodLimits", "Floods"]
 
+READ = 4096
+"""Bytes of which a peer tells that they were read, at the least (Go's net/http2 does so)."""
+
+UNREAD = 16 * 1024 * 1024
+"""Bytes, sent and not told of, up to which that is remembered."""
+
 SAMPLE = 500
 """Streams over which the share of resets is taken (Envoy: the same, and one half)."""
 
@@ -42,7 +48,8 @@ class Allowance:
 class FloodLimits:
     """How many frames of a kind are no attack, see the module.
 
-    `window_updates` are beyond the two that each of our DATA frames may be answered with. `refused`
+    `window_updates` are beyond those that our DATA may be answered with: for each `READ` bytes one
+    of the stream and one of the connection, and two more for each frame. `refused`
     are streams over the limit that the peer has not heard of yet: until it acknowledges our
     SETTINGS it may open any number. `others`: PRIORITY, and frames that we do not know.
     """
@@ -74,9 +81,6 @@ class _Bucket:
         if self._left < 0:
             raise H2Error(Code.ENHANCE_YOUR_CALM, f"too many {self._what}")
 
-    def give(self, number: float) -> None:
-        self._left = min(self._allowance.most, self._left + number)
-
 
 class Floods:
     """The counts of one connection. All methods raise H2Error(ENHANCE_YOUR_CALM)."""
@@ -86,13 +90,13 @@ class Floods:
         self._resets = _Bucket("streams reset", limits.resets, now)
         self._refused = _Bucket("streams refused", limits.refused, now)
         self._empty = _Bucket("empty DATA frames", limits.empty, now)
-        self._windows = _Bucket("WINDOW_UPDATE frames", limits.window_updates, now)
+        self._answers = 0  # WINDOW_UPDATE frames that our DATA may still be answered with
         others = _Bucket("frames for nothing", limits.others, now)
         self._others = others
         self._kinds = {
             PING: _Bucket("PING frames", limits.pings, now),
             SETTINGS: _Bucket("SETTINGS frames", limits.settings, now),
-            WINDOW_UPDATE: self._windows,
+            WINDOW_UPDATE: _Bucket("WINDOW_UPDATE frames", limits.window_updates, now),
             PRIORITY: others,
         }
         self._opened = 0
@@ -105,6 +109,8 @@ class Floods:
         kind = frame.kind
         if kind > CONTINUATION:
             self._others.take(now)
+        elif kind == WINDOW_UPDATE and self._answers:
+            self._answers -= 1
         elif (bucket := self._kinds.get(kind)) is not None:
             bucket.take(now)
         elif kind == HEADERS:
@@ -121,9 +127,9 @@ class Floods:
         """A DATA frame held padding alone."""
         self._empty.take(now)
 
-    def sent(self) -> None:
+    def sent(self, size: int) -> None:
         """We sent a DATA frame: the peer will tell that it has room again, for stream and whole."""
-        self._windows.give(2)
+        self._answers = min(_answers(size) + self._answers, _answers(UNREAD))
 
     def opened(self) -> None:
         """The peer opened a stream."""
@@ -141,3 +147,7 @@ class Floods:
     def refused(self, now: float, *, knows: bool) -> None:
         """The peer opened a stream over the limit; `knows`: it had been told."""
         (self._resets if knows else self._refused).take(now)
+
+
+def _answers(size: int) -> int:
+    return 2 * -(-size // READ) + 2

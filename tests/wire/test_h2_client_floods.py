@@ -55,3 +55,11 @@ def test_a_field_list_without_end() -> None:
     large = b"\x40\x01x\x7f" + b"\xe1\x1e" + b"y" * 4_000
     asking = Asking(frame_bytes(HEADERS, END_HEADERS, 1, b"\x88" + large + b"\xbe" * 9_000))
     assert asking.ended is not None
+
+
+def test_a_provider_that_tells_of_each_4_kib_of_an_upload_is_none() -> None:
+    asking = Asking(update(0, 2**24), begun=settings((4, 2**24)), streams=[False])
+    asking.codec.send_data(1, bytes(4 * 2**20), last=False)
+    for _ in range(1024):
+        asking.say(update(0, 4096), update(1, 4096))
+    assert asking.ended is None

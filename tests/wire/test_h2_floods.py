@@ -212,6 +212,38 @@ def test_a_peer_may_tell_of_room_for_all_that_we_send() -> None:
     assert told.ended is None
 
 
+@pytest.mark.parametrize("read", [4096, 5000, 16_384])
+def test_a_peer_may_tell_of_each_few_bytes_that_it_has_read(read: int) -> None:
+    """Late as well: behind all that its window took."""
+    told = Spoken(headers(1), update(0, 2**24), update(1, 2**24))
+    told.codec.send_head(1, 200, [])
+    for _ in range(3):
+        told.codec.send_data(1, bytes(4_000_000))
+        for _ in range(4_000_000 // read):
+            told.say(update(0, read), update(1, read))
+    assert told.ended is None
+
+
+def test_what_was_sent_allows_no_more_than_that() -> None:
+    told = Spoken(headers(1), update(0, 2**24), update(1, 2**24))
+    told.codec.send_head(1, 200, [])
+    told.codec.send_data(1, bytes(16_384))
+    told.say(*[update(0, 1)] * (int(LIMITS.window_updates.most) + 10 - 2))  # two at the start
+    assert told.ended is None
+    told.say(update(0, 1))
+    assert told.ended == CALM
+
+
+def test_nor_does_any_amount() -> None:
+    """What lies in no window is no reason: 16 MiB, and no more, are remembered."""
+    told = Spoken(headers(1), update(0, 2**30), update(1, 2**30))
+    told.codec.send_head(1, 200, [])
+    for _ in range(40):
+        told.codec.send_data(1, bytes(2**20))
+    told.say(*[update(0, 1)] * 9_000)
+    assert told.ended == CALM
+
+
 SET = FloodLimits(
     resets=Allowance(3, 0), pings=Allowance(4, 0), settings=Allowance(5, 0), empty=Allowance(6, 0),
     window_updates=Allowance(7, 0), others=Allowance(8, 0),
