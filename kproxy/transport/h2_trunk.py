@@ -15,8 +15,9 @@ that is cancelled then has to leave everything as it was. Our way:
    Who found no room is told when there is some, those who waited longest first.
 3. *Windows are opened as bytes are used.* The connection's is larger than those of all streams
    together, so that a slow stream never holds up another.
-4. *A call that was given up while the provider was silent casts doubt*: we ask by PING, seldom, and
-   no answer within `proof` seconds is the end. Meanwhile others go on.
+4. *A silent provider is asked by PING*: with a call that begins after a silence, and when one is
+   given up in it. It is asked seldom, and no answer within `proof` seconds is the end
+   (`h2_proof.py`). Meanwhile others go on; calls to come are better off elsewhere.
 5. *GOAWAY closes it for new calls.* Those that the provider did not look at are told so.
 
 It keeps no call waiting for a stream: who may open one is decided before (`h2_trunks.py`).
@@ -32,6 +33,7 @@ import trio
 from kproxy.errors import FaultKind
 from kproxy.transport.duplex import Broken, Duplex, Expired
 from kproxy.transport.h2_call import H2Call, Loss, loss_by
+from kproxy.transport.h2_proof import Proof
 from kproxy.transport.timers import Timers
 from kproxy.wire.events import Headers
 from kproxy.wire.h2_client import LAST_STREAM, H2Client
@@ -56,9 +58,6 @@ BACKLOG = 65_536
 
 PIECE = 16_384
 """Bytes sent at once while others wait: who takes so many in `stall` seconds is slow, not stuck."""
-
-SELDOM = 1.0
-"""Seconds between two of our PINGs; more would look like a flood."""
 
 log = logging.getLogger("kproxy.provider")
 
@@ -109,8 +108,7 @@ class H2Trunk:
         self._reading = trio.CancelScope()
         self._loss = Loss("the connection was closed", FaultKind.RESET)
         self._clock = timers.timer(self._ring)
-        self._proof_due = self.now + params.proof  # a sign of life: SETTINGS, or an answer to PING
-        self._asked = -math.inf  # when there was one
+        self._proof = Proof(params.proof, self.now)
 
     def __repr__(self) -> str:
         state = "ended" if self._ended else "open" if self._open else "leaving"
@@ -130,6 +128,11 @@ class H2Trunk:
     def greeted(self) -> bool:
         """Whether the provider has said how many calls it takes; one until then."""
         return self._codec.greeted
+
+    @property
+    def doubt(self) -> float:
+        """For how many seconds a PING has had no answer."""
+        return self._proof.doubt(trio.current_time())
 
     @property
     def calls(self) -> int:
@@ -277,6 +280,8 @@ class H2Trunk:
         elif self._left or self._codec.streams >= self._codec.limit:
             call.lose(Loss("there is no stream any more", FaultKind.CONNECT, untouched=True))
         else:
+            if trio.current_time() - self.heard > self._proof.seconds:
+                self._ask()
             call.number = self._codec.open(fields, last=last)
             self._streams[call.number] = call
             if call.number >= LAST_STREAM - 2:
@@ -314,8 +319,9 @@ class H2Trunk:
         self._waiting.pop(call, None)
         if self._streams.pop(call.number, None) is not None and not self._ended:
             self._codec.close(call.number)
-            if not call.whole:
-                self._doubt(call.began)
+            silent = trio.current_time() - self.heard >= self._proof.seconds
+            if not call.whole and (silent or call.began > self.heard):
+                self._ask()
             self._flush()
         if not self._calls:
             self._quiet_since = trio.current_time()
@@ -365,26 +371,23 @@ class H2Trunk:
 
     # --- time
 
-    def _doubt(self, since: float) -> None:
-        """A call that began then was given up."""
-        now, proof = trio.current_time(), self._params.proof
-        if since <= self.heard and now - self.heard < proof:
-            return
-        if self._proof_due == math.inf and now - self._asked >= SELDOM:
-            self._asked, self._proof_due = now, now + proof
+    def _ask(self) -> None:
+        if self._proof.ask(trio.current_time()):
             self._codec.ping()
+            self._set_clock()
 
     def _proven(self) -> None:
-        self._proof_due = math.inf
+        self._proof.given()
         self._set_clock()
+        self._changed()
 
     def _set_clock(self) -> None:
         idle = math.inf if self._calls else self._quiet_since + self._params.idle
-        self._clock.move(min(idle, self._proof_due))
+        self._clock.move(min(idle, self._proof.due))
 
     def _ring(self) -> None:
         now = trio.current_time()
-        if self._proof_due <= now:
+        if self._proof.due <= now:
             self._fail(Loss("the provider does not answer", FaultKind.RESET))
         elif not self._calls and self._quiet_since + self._params.idle <= now:
             self._fail(Loss("closed while idle"))

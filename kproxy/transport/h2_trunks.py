@@ -36,6 +36,9 @@ log = logging.getLogger("kproxy.provider")
 H2 = "h2"
 """HTTP/2 as ALPN names it (RFC 9113 section 3.2)."""
 
+DEAD = 1.0
+"""Seconds without an answer to a PING, after which calls go elsewhere; it may be slow after all."""
+
 PROVEN = 1.0
 """Seconds since something was heard on a connection that is surely not a stale one."""
 
@@ -132,13 +135,14 @@ class Trunks:
 
     def _roomy(self, *, fresh: bool) -> H2Trunk | None:
         since = trio.current_time() - PROVEN if fresh else -math.inf
-        return next((one for one in self._trunks if one.room and one.heard >= since), None)
+        fit = (one for one in self._trunks if one.room and one.heard >= since and not _dead(one))
+        return min(fit, key=lambda one: one.doubt, default=None)
 
     def _wants_another(self, *, fresh: bool) -> bool:
-        """Whether another connection helps: each that is open carries something, or may be stale.
+        """Whether another connection helps: each that is open carries something, or may be dead.
         One that carries nothing and has no room belongs to a provider that is not ready."""
         return all(
-            one.greeted and (one.calls or (fresh and one.room))
+            one.greeted and (one.calls or (fresh and one.room) or _dead(one))
             for one in self._trunks
             if one.is_open
         )
@@ -253,7 +257,7 @@ class Trunks:
         self._trunks = [one for one in self._trunks if not one.has_ended]
         if self._waiting:
             # As many as find room, and no more: who wakes for nothing has lost its place.
-            room = sum(one.room for one in self._trunks)
+            room = sum(one.room for one in self._trunks if not _dead(one))
             if not room and self._dialling is None and self._wants_another(fresh=False):
                 room = 1
             if room > self._woken:
@@ -264,3 +268,8 @@ class Trunks:
         self._closed = True
         for one in tuple(self._trunks):
             one.retire()
+
+
+def _dead(one: H2Trunk) -> bool:
+    """Whether it may well be."""
+    return one.doubt >= DEAD
