@@ -49,6 +49,7 @@ MEASURES = (
     Measure("after_mb", "memory after the run, MB", "", "after_mb"),
     Measure("start", "start until ready, s", "", "start_s", 2),
 )
+BY_NAME = {measure.name: measure for measure in MEASURES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +162,8 @@ def _note(rounds: Sequence[Round], measure: Measure, line: str) -> str:
 def table(stored: Mapping[str, Any]) -> Iterator[str]:
     """Measure by measure: medians and ratios to nginx, each with its least and greatest round."""
     yield f"{'medians (least to greatest), rounds:':<38}{len(stored['rounds']):<30}ratio to {BASE}"
-    by_name = {measure.name: measure for measure in MEASURES}
     for name, lines in figures(stored).items():
-        measure = by_name[name]
+        measure = BY_NAME[name]
         yield ""
         yield measure.title + (" (more is better)" if measure.more else "")
         for line, figure in lines.items():
@@ -181,18 +181,45 @@ def _with_range(span: Span | None, digits: int) -> str:
 
 
 def goals(stored: Mapping[str, Any]) -> Iterator[str]:
-    """Goals whose lines were all measured, and whether they are kept."""
-    by_name = {measure.name: measure for measure in MEASURES}
+    """What became of each goal whose lines were in the run.
+
+    A line that did not hold the pace or failed in one round has missed its goal: a median of the
+    rounds in which it did would be of those that suit it.
+    """
     for goal in GOALS:
-        measure = by_name[goal.measure]
-        values = _values(stored, measure, goal.line)
-        if goal.against:
-            values = list(_ratios(measure, values, _values(stored, measure, goal.against)))
-        span = _span(values)
-        if span is None:
-            continue
-        kept = span.middle >= goal.factor if goal.at_least else span.middle <= goal.factor
-        unit = f" x {goal.against}" if goal.against else ""
-        wanted = f"{'>=' if goal.at_least else '<='} {goal.factor:.3g}{unit}"
-        measured = _with_range(span, 2)
-        yield f"{goal.title:<36}{wanted:<22}{measured:<32}{'kept' if kept else 'MISSED'}"
+        names = [name for name in (goal.line, goal.against) if name]
+        out = [name for name in names if name in stored.get("left_out", {})]
+        if out and BY_NAME[goal.measure].cell in _cells(stored):
+            yield _told(goal, None, f"not measured ({out[0]} left out)")
+        elif all(_took_part(stored, BY_NAME[goal.measure], name) for name in names):
+            yield _judged(stored, goal)
+
+
+def _cells(stored: Mapping[str, Any]) -> set[str]:
+    return {cell for one in stored["rounds"] for cell in one}
+
+
+def _took_part(stored: Mapping[str, Any], measure: Measure, line: str) -> bool:
+    return any(line in one.get(measure.cell, {}) for one in stored["rounds"])
+
+
+def _judged(stored: Mapping[str, Any], goal: Goal) -> str:
+    measure = BY_NAME[goal.measure]
+    if note := _note(stored["rounds"], measure, goal.line):
+        return _told(goal, None, f"MISSED ({note})")
+    if goal.against and (note := _note(stored["rounds"], measure, goal.against)):
+        return _told(goal, None, f"not measured ({goal.against} {note})")
+    values = _values(stored, measure, goal.line)
+    if goal.against:
+        values = list(_ratios(measure, values, _values(stored, measure, goal.against)))
+    span = _span(values)
+    if span is None:
+        return _told(goal, None, "not measured")
+    kept = span.middle >= goal.factor if goal.at_least else span.middle <= goal.factor
+    return _told(goal, span, "kept" if kept else "MISSED")
+
+
+def _told(goal: Goal, span: Span | None, verdict: str) -> str:
+    unit = f" x {goal.against}" if goal.against else ""
+    wanted = f"{'>=' if goal.at_least else '<='} {goal.factor:.3g}{unit}"
+    return f"{goal.title:<36}{wanted:<22}{_with_range(span, 2):<32}{verdict}"

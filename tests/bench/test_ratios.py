@@ -81,7 +81,7 @@ def test_nothing_is_a_multiple_of_noise() -> None:
     times = {"direct": 1000.0, "nginx": 1019.0, "kproxy": 1300.0}
     one = {"first": {line: {"ttft_p50_us": taken} for line, taken in times.items()}}
     assert figures(stored(one))["first"]["kproxy"].ratio is None
-    assert not any("first token" in line for line in goals(stored(one)))
+    assert [line.endswith("not measured") for line in goals(stored(one))] == [True]
 
 
 def test_a_p99_wants_ten_thousand_samples_of_all_rounds() -> None:
@@ -96,6 +96,32 @@ def test_goals_say_kept_or_missed() -> None:
     assert len(lines) == 1
     assert lines[0].endswith("kept")
     assert next(iter(goals(stored(json_round(600, 99))))).endswith("MISSED")
+
+
+@pytest.mark.parametrize("bad", [1, 4, 5])
+@pytest.mark.parametrize(
+    ("spoilt", "why"), [({"saturated": True}, "saturated"), ({"failed": "died"}, "failed")]
+)
+def test_a_goal_is_not_kept_by_the_rounds_that_are_left(
+    bad: int, spoilt: dict[str, Any], why: str
+) -> None:
+    base, good = {"cpu_us": 10.0}, {"cpu_us": 11.0}
+    rounds = [{"s1000": {"nginx": base, "kproxy": spoilt}}] * bad
+    rounds += [{"s1000": {"nginx": base, "kproxy": good}}] * (5 - bad)
+    lines = [line for line in goals(stored(*rounds)) if "CPU per chunk" in line]
+    assert [line.endswith(f"MISSED ({why})") for line in lines] == [True]
+    turned = [{"s1000": {"nginx": spoilt, "kproxy": good}}] * bad
+    turned += [{"s1000": {"nginx": base, "kproxy": good}}] * (5 - bad)
+    lines = [line for line in goals(stored(*turned)) if "CPU per chunk" in line]
+    assert [line.endswith(f"not measured (nginx {why})") for line in lines] == [True]
+
+
+def test_a_goal_of_lines_that_were_left_out_says_so() -> None:
+    run = stored(json_round(600, 101)) | {"left_out": {"portkey": "does not start"}}
+    lines = list(goals(run))
+    assert [line.partition("not measured ")[2] for line in lines] == [
+        "", "(portkey left out)", "(portkey left out)"
+    ]  # fmt: skip
 
 
 def test_the_table_has_a_line_each() -> None:
