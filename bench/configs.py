@@ -35,6 +35,12 @@ AUTO = (  # what `auto` chooses from; the catalog knows their qualities
     ("deepseek-chat", 0.28, 0.42),
     ("minimax-m2.5", 0.30, 1.20),
 )
+TIER = (  # limits that are kept count of and never met: without any there would be less to do
+    "[tiers.business]",
+    "requests_per_minute = 10_000_000",
+    "burst = 10_000_000",
+    f"tokens_per_month = {1 << 50}",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +184,7 @@ def kproxy_command(
     auto: bool = False,
     more: Sequence[str] = (),
 ) -> tuple[list[str], str]:
-    """The command line of a configured kproxy with an account without limits, and its key.
+    """The command line of a configured kproxy, and a key whose account has limits (`TIER`).
 
     A pacing's model is called `bench-NAME`. With `auto` there are the rows of `AUTO` instead, all
     of the one upstream. `more`: lines for the end of the configuration.
@@ -190,6 +196,7 @@ def kproxy_command(
         "drain_timeout = 1",  # what still runs when we stop it is of no interest
         "[limits]",
         "connections_per_address = 10000",  # the load client has one address
+        *TIER,
     ]
     rows = []
     for name, upstream in upstreams.items():
@@ -210,7 +217,7 @@ def kproxy_command(
             f"price = {{ input = {paid:.2f}, output = {earned:.2f} }}",
         ]
     config.write_text("\n".join([*lines, *more]) + "\n")
-    wanted = ["keys", "create", "--account", "bench", "--tier", "unlimited", "--json"]
+    wanted = ["keys", "create", "--account", "bench", "--tier", "business", "--json"]
     made = subprocess.run(
         [*KPROXY, *wanted, "--data-dir", str(data)], capture_output=True, text=True, check=False
     )
