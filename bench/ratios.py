@@ -1,9 +1,9 @@
 """Turns the rounds of bench/peers.py into figures, one table, and what became of the goals.
 
 In: what bench/peers.py has stored. Out: for each measure and line the median with its least and
-greatest round, and the same of its ratio to nginx inside each round; and lines of text. A line that
-did not hold the pace of the provider has no figure but says `saturated`; one that could not be
-measured says `failed`.
+greatest round, and the same of its ratio to nginx inside each round (of what is added to the direct
+line: one ratio, of the medians); and lines of text. A line that did not hold the pace of the
+provider has no figure but says `saturated`; one that could not be measured says `failed`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from bench.report import Round, as_text, pooled_p99, ratios_of
+from bench.report import Round, as_text, pooled_p99, ratio_added, ratios_of
 
 __all__ = ["MEASURES", "Figure", "Measure", "Span", "figures", "goals", "table"]
 
 BASE = "nginx"
-NOISE = 0.02
-"""ms. An added time below it is none that these clocks can tell, so nothing is a multiple of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +138,7 @@ def _less(value: float | None, base: float | None, scale: float) -> float | None
 def _ratios(
     measure: Measure, values: Sequence[float | None], base: Sequence[float | None]
 ) -> Sequence[float]:
-    least = NOISE if measure.added else 0.0
-    known = [None if one is None or one < least else one for one in base]
-    return ratios_of(values, known)
+    return ratio_added(values, base) if measure.added else ratios_of(values, base)
 
 
 def _span(values: Sequence[float | None]) -> Span | None:

@@ -2,7 +2,8 @@
 
 In: for each round, cell and target a mapping of numbers. Out: lines of text, and a JSON file.
 A ratio is kproxy's number over nginx's of the same round; the median is taken over the rounds, so
-a slow minute of the machine touches both sides of it.
+a slow minute of the machine touches both sides of it. What is added to the direct line has one
+ratio, of the medians.
 """
 
 import json
@@ -22,6 +23,7 @@ __all__ = [
     "machine",
     "middle_of",
     "pooled_p99",
+    "ratio_added",
     "ratios_of",
     "shares",
     "table",
@@ -32,6 +34,8 @@ Round = Mapping[str, Mapping[str, Mapping[str, Any]]]  # cell -> target -> numbe
 PROBLEMS = ("errors", "lost", "unsent", "saturated")
 SAMPLES = 10_000
 """A p99 of fewer is not printed: it would rest on the slowest hundred at most."""
+NOISE = 0.02
+"""ms. An added time below it is none that these clocks can tell, so nothing is a multiple of it."""
 TARGETS = ("direct", "nginx", "kproxy")
 
 
@@ -134,6 +138,18 @@ def ratios_of(top: Sequence[float | None], bottom: Sequence[float | None]) -> li
     return [a / b for a, b in pairs if a is not None and b is not None and b > 0]
 
 
+def ratio_added(top: Sequence[float | None], bottom: Sequence[float | None]) -> list[float]:
+    """One, of the medians, of times in ms that two lines add to a third; or none.
+
+    What is added in one round is a small difference of large numbers. Ratios inside the rounds
+    would swing with it, and to leave out the rounds with the smallest would choose those that suit
+    the upper line.
+    """
+    pairs = [(a, b) for a, b in zip(top, bottom, strict=True) if a is not None and b is not None]
+    base = median(b for _, b in pairs) if pairs else 0.0
+    return [median(a for a, _ in pairs) / base] if base >= NOISE else []
+
+
 def middle_of(values: Sequence[float | None]) -> float | None:
     """The median of what was measured."""
     known = [value for value in values if value is not None]
@@ -167,7 +183,8 @@ def table(rounds: Sequence[Round], alone: Sequence[Alone]) -> Iterator[str]:
         middles = {name: middle_of(values[name]) for name in TARGETS}
         if all(value is None for value in middles.values()):
             continue
-        ratios = ratios_of(values["kproxy"], values["nginx"])
+        pair = (values["kproxy"], values["nginx"])
+        ratios = ratio_added(*pair) if row.added else ratios_of(*pair)
         ratio = median(ratios) if ratios else None
         span = f"{ratio:.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratio is not None else ""
         cells = "".join(f"{as_text(middles[name], row.digits):>10}" for name in TARGETS)

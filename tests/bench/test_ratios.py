@@ -9,6 +9,7 @@ from bench.cells import CELLS, judge
 from bench.chart import chart
 from bench.ratios import Span, figures, goals, table
 from bench.report import SAMPLES, pooled_p99
+from bench.report import table as rows
 
 S1000 = next(cell for cell in CELLS if cell.name == "s1000")
 FIRST = next(cell for cell in CELLS if cell.name == "first")
@@ -77,11 +78,24 @@ def test_what_is_added_is_added_to_the_direct_line_of_the_round() -> None:
     assert "direct" not in found
 
 
-def test_nothing_is_a_multiple_of_noise() -> None:
-    times = {"direct": 1000.0, "nginx": 1019.0, "kproxy": 1300.0}
-    one = {"first": {line: {"ttft_p50_us": taken} for line, taken in times.items()}}
-    assert figures(stored(one))["first"]["kproxy"].ratio is None
-    assert [line.endswith("not measured") for line in goals(stored(one))] == [True]
+def added(nginx: float, kproxy: float) -> dict[str, Any]:
+    times = {"direct": 500.0, "nginx": 500.0 + nginx, "kproxy": 500.0 + kproxy}
+    return {"first": {line: {"ttft_p50_us": taken} for line, taken in times.items()}}
+
+
+@pytest.mark.parametrize("nginx", [[19.0], [15.0, 18.0, 12.0, 19.0, 200.0], [-5.0, 5.0, 900.0]])
+def test_nothing_is_a_multiple_of_noise(nginx: list[float]) -> None:
+    run = stored(*(added(one, 300.0) for one in nginx))
+    assert figures(run)["first"]["kproxy"].ratio is None
+    assert [line.endswith("not measured") for line in goals(run)] == [True]
+    assert " x " not in "".join(line for line in rows(run["rounds"], []) if "added" in line)
+
+
+def test_what_is_added_has_one_ratio_of_all_rounds() -> None:
+    run = stored(*(added(one, 300.0) for one in (10.0, 15.0, 60.0, 100.0, 300.0)))
+    assert figures(run)["first"]["kproxy"].ratio == pytest.approx(Span(5.0, 5.0, 5.0))
+    assert [line.endswith("MISSED") for line in goals(run)] == [True]
+    assert ["5.00 (5.00 to 5.00)" in line for line in rows(run["rounds"], [])].count(True) == 1
 
 
 def test_a_p99_wants_ten_thousand_samples_of_all_rounds() -> None:
