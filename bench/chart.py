@@ -115,15 +115,16 @@ def _line(
     yield f'<g class="{"ours" if line.startswith(OURS) else "other"}">'
     yield _text(x, y + 4, line)
     yield f'<path class="rail" d="M{rail[0]} {y}H{rail[1]}"/>'
-    span = figure.value
-    if span is None or figure.note:
+    span = figure.shown
+    if span is None:
         yield _text(rail[1] + 10, y + 4, figure.note or "not measured", "small")
     else:
         if span.most > span.least:
             yield f'<path class="range" d="M{at(span.least):.1f} {y}H{at(span.most):.1f}"/>'
         yield f'<circle class="dot" cx="{at(span.middle):.1f}" cy="{y}" r="4.5"/>'
         ratio = f" ({_short(figure.ratio.middle)} x)" if figure.ratio else ""
-        yield _text(rail[1] + 10, y + 4, f"{span.middle:,.{measure.digits}f}{ratio}")
+        note = f" {figure.note}" if figure.note else ""
+        yield _text(rail[1] + 10, y + 4, f"{span.middle:,.{measure.digits}f}{ratio}{note}")
     yield "</g>"
 
 

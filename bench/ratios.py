@@ -3,19 +3,25 @@
 In: what bench/peers.py has stored. Out: for each measure and line the median with its least and
 greatest round, and the same of its ratio to nginx inside each round (of what is added to the direct
 line: one ratio, of the medians); and lines of text. A line that did not hold the pace of the
-provider has no figure but says `saturated`; one that could not be measured says `failed`.
+provider has no figure but says `saturated`; one that could not be measured says `failed`. A rate
+says so when the provider or the load client had a whole core to do, and the goals of it are then
+judged by the CPU per request.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
-from bench.report import Round, as_text, pooled_p99, ratio_added, ratios_of
+from bench.report import Round, as_text, middle_of, pooled_p99, ratio_added, ratios_of
 
 __all__ = ["MEASURES", "Figure", "Measure", "Span", "figures", "goals", "table"]
 
 BASE = "nginx"
+BUSY = {"sim_share": "provider busy", "load_share": "load busy"}
+"""Notes of runs in which one of the two had no more to give. CPU per request is sound in them."""
+FULL = 0.95  # of a core
+TIMED = ("per_second", "ttft_p50_us", "p99")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +67,16 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What one line came to in one measure; `note` says why there is nothing."""
+    """What one line came to in one measure; `note` says why there is nothing, or what bound it."""
 
     value: Span | None
     ratio: Span | None
     note: str = ""
+
+    @property
+    def shown(self) -> Span | None:
+        """The value, unless it is only that of the rounds that are left."""
+        return self.value if not self.note or self.note in BUSY.values() else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +90,7 @@ class Goal:
     factor: float
     against: str = BASE
     at_least: bool = False
+    by_cpu: bool = True  # of rates: the CPU per request may stand in for them
 
 
 GOALS = (
@@ -90,7 +102,7 @@ GOALS = (
     Goal("JSON: requests/s", "rps", "kproxy", 50, "litellm", at_least=True),
     Goal("JSON, auto: requests/s", "rps", "kproxy-auto", 6, "portkey", at_least=True),
     Goal("JSON, auto: requests/s", "rps", "kproxy-auto", 25, "litellm", at_least=True),
-    Goal("JSON, two workers: requests/s", "rps", "kproxy-x2", 1.7, "kproxy", at_least=True),
+    Goal("JSON, two workers: requests/s", "rps", "kproxy-x2", 1.7, "kproxy", True, by_cpu=False),
     Goal("first token at 20/s: added p50", "first", "kproxy", 2),
     Goal("memory with 1,000 streams, MB", "streams_mb", "kproxy", 80, ""),
 )
@@ -147,12 +159,20 @@ def _span(values: Sequence[float | None]) -> Span | None:
 
 
 def _note(rounds: Sequence[Round], measure: Measure, line: str) -> str:
+    """Why a line has no figure, or (one of `BUSY`) why its figure is rather somebody else's."""
     runs = [one.get(measure.cell, {}).get(line, {}) for one in rounds]
     if any(run.get("failed") for run in runs):
         return "failed"
     if measure.key == "memory_mb":
         return ""
-    return "saturated" if any(run.get("saturated") for run in runs) else ""
+    if any(run.get("saturated") for run in runs):
+        return "saturated"
+    if measure.key in TIMED:
+        for who, note in BUSY.items():
+            share = middle_of([run.get(who) for run in runs])
+            if share is not None and share >= FULL:
+                return note
+    return ""
 
 
 def table(stored: Mapping[str, Any]) -> Iterator[str]:
@@ -201,9 +221,14 @@ def _took_part(stored: Mapping[str, Any], measure: Measure, line: str) -> bool:
 
 def _judged(stored: Mapping[str, Any], goal: Goal) -> str:
     measure = BY_NAME[goal.measure]
-    if note := _note(stored["rounds"], measure, goal.line):
-        return _told(goal, None, f"MISSED ({note})")
-    if goal.against and (note := _note(stored["rounds"], measure, goal.against)):
+    bound = _note(stored["rounds"], measure, goal.line)
+    if bound and bound not in BUSY.values():
+        return _told(goal, None, f"MISSED ({bound})")
+    note = _note(stored["rounds"], measure, goal.against) if goal.against else ""
+    if note in BUSY.values() and goal.measure == "rps" and goal.by_cpu:
+        who = note.removesuffix(" busy")
+        return f"{_judged(stored, _by_cpu(goal))}, by CPU per request, the {who} was busy"
+    if note:
         return _told(goal, None, f"not measured ({goal.against} {note})")
     values = _values(stored, measure, goal.line)
     if goal.against:
@@ -212,7 +237,12 @@ def _judged(stored: Mapping[str, Any], goal: Goal) -> str:
     if span is None:
         return _told(goal, None, "not measured")
     kept = span.middle >= goal.factor if goal.at_least else span.middle <= goal.factor
-    return _told(goal, span, "kept" if kept else "MISSED")
+    return _told(goal, span, "kept" if kept else f"MISSED{f' ({bound})' if bound else ''}")
+
+
+def _by_cpu(goal: Goal) -> Goal:
+    """The same of the CPU per request: the goal of a rate turned round."""
+    return replace(goal, measure="json", factor=1 / goal.factor, at_least=not goal.at_least)
 
 
 def _told(goal: Goal, span: Span | None, verdict: str) -> str:

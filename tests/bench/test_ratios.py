@@ -130,6 +130,44 @@ def test_a_goal_is_not_kept_by_the_rounds_that_are_left(
     assert [line.endswith(f"not measured (nginx {why})") for line in lines] == [True]
 
 
+def bound(who: str, share: float = 0.97, kproxy: float = 130.0) -> dict[str, Any]:
+    """nginx at the end of the other's core; by its rate kproxy looks better than it is."""
+    runs = {
+        "nginx": {"per_second": 9000.0, "cpu_us": 20.0, who: share},
+        "kproxy": {"per_second": 2500.0, "cpu_us": kproxy, who: 0.5},
+    }
+    return {"json": runs}
+
+
+@pytest.mark.parametrize(("who", "said"), [("sim_share", "provider"), ("load_share", "load")])
+def test_a_rate_that_somebody_else_bounds_is_judged_by_cpu(who: str, said: str) -> None:
+    calm = bound(who, 0.9)
+    run = stored(bound(who), bound(who), calm)
+    assert figures(run)["rps"]["nginx"].note == f"{said} busy"
+    assert figures(run)["rps"]["kproxy"].note == ""
+    assert figures(run)["json"]["nginx"].note == ""
+    (missed,) = goals(run)
+    assert missed.endswith(f"MISSED, by CPU per request, the {said} was busy")
+    assert "<= 6 x nginx" in missed
+    (kept,) = goals(stored(bound(who, kproxy=110.0)))
+    assert kept.endswith(f"kept, by CPU per request, the {said} was busy")
+    (rate,) = goals(stored(bound(who), calm, calm))
+    assert rate.endswith("kept")
+    assert f"9,000 {said} busy" in chart(run)
+
+
+def test_two_workers_are_not_judged_by_cpu() -> None:
+    runs = {
+        "kproxy": {"per_second": 9000.0, "cpu_us": 20.0, "sim_share": 0.99},
+        "kproxy-x2": {"per_second": 9000.0, "cpu_us": 20.0, "sim_share": 0.99},
+    }
+    (line,) = goals(stored({"json": runs}))
+    assert line.endswith("not measured (kproxy provider busy)")
+    runs["kproxy"]["sim_share"] = 0.5
+    (line,) = goals(stored({"json": runs}))
+    assert line.endswith("MISSED (provider busy)")
+
+
 def test_a_goal_of_lines_that_were_left_out_says_so() -> None:
     run = stored(json_round(600, 101)) | {"left_out": {"portkey": "does not start"}}
     lines = list(goals(run))
