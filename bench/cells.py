@@ -42,6 +42,11 @@ __all__ = [
 
 HERE = Path(__file__).parent
 HELD = 0.95  # of the pace of the provider; below it a line is saturated
+KEPT = 0.99  # of the connections or streams; with fewer there is no memory of so many
+MOST_ERRORS = 0.01  # of what was asked; they count from the client's start on
+FIRST_TOKENS = ("ttft_p50_us", "ttft_p99_us", "ttft_all_us")
+COSTS = ("per_second", "cpu_us", "latency_p50_us", "latency_p99_us", *FIRST_TOKENS)
+MEMORY = ("memory_mb", "rss_mb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +153,8 @@ def measure(bench: Bench, cell: Cell, target: Target) -> dict[str, Any]:
     found["rss_mb"] = end["target"].rss / 1e6
     found["memory_mb"] = marks["memory"]["target"] / 1e6
     found["connections"] = report["connections"]
+    # A connection of the mode `idle` has asked once.
+    found["answered"] = report["connections" if cell.mode == "idle" else "requests"]
     latency = report["latency_us"]
     if cell.mode == "json":
         found["per_second"] = report["rps"]
@@ -157,6 +164,7 @@ def measure(bench: Bench, cell: Cell, target: Target) -> dict[str, Any]:
         found["per_second"] = report["events"] / seconds
         found["cpu_us"] = cpu["target"] * 1e6 / max(report["events"], 1)
         found["streams"], found["unsent"] = report["streams"], report["unsent"]
+        found["answered"] = report["streams"] + report["ended"]
         if cell.rate == 0:
             found["pace"] = found["per_second"] / (cell.connections * 1000 / cell.gap_ms)
         if cell.raw:
@@ -167,22 +175,29 @@ def measure(bench: Bench, cell: Cell, target: Target) -> dict[str, Any]:
 
 
 def judge(cell: Cell, found: dict[str, Any]) -> None:
-    """Takes the cost of a chunk away from a line that did not hold the pace, and everything from
-    one that did not answer at all."""
-    if cell.mode not in ("json", "sse"):
-        return
-    if found["per_second"] == 0:
+    """Takes the cost of a chunk away from a line that did not hold the pace, memory from one that
+    did not hold the connections, and everything from one that did not answer, or often not."""
+    errors, answered = found.get("errors", 0), found.get("answered", 0)
+    silent = cell.mode in ("json", "sse") and found["per_second"] == 0
+    if silent or errors > MOST_ERRORS * (errors + answered):
         found["failed"] = found["first_error"] or "no answer"
-        for key in ("per_second", "cpu_us", "ttft_p50_us", "ttft_p99_us", "ttft_all_us"):
-            found.pop(key, None)
+        _take_away(found, *COSTS, *MEMORY)
         return
+    held = found.get("connections" if cell.mode == "idle" else "streams", math.inf)
+    if cell.mode != "json" and cell.rate == 0 and held < KEPT * cell.connections:
+        found["few"] = True
+        _take_away(found, *MEMORY)
     missing = cell.rate > 0 and found.get("unsent", 0) > 2
-    held = found.get("pace", 1.0) >= HELD and not missing
+    paced = found.get("pace", 1.0) >= HELD and not missing
     wanted = found.get("ttft_p50_us") if cell.rate else True
-    if cell.mode == "sse" and not (held and wanted):
+    if cell.mode == "sse" and not (paced and wanted):
         found["saturated"] = True
-        for key in ("cpu_us", "ttft_p50_us", "ttft_p99_us", "ttft_all_us"):
-            found.pop(key, None)
+        _take_away(found, "cpu_us", *FIRST_TOKENS)
+
+
+def _take_away(found: dict[str, Any], *keys: str) -> None:
+    for key in keys:
+        found.pop(key, None)
 
 
 def _command(bench: Bench, cell: Cell, target: Target) -> list[str]:

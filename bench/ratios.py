@@ -164,7 +164,7 @@ def _note(rounds: Sequence[Round], measure: Measure, line: str) -> str:
     if any(run.get("failed") for run in runs):
         return "failed"
     if measure.key == "memory_mb":
-        return ""
+        return "too few streams" if any(run.get("few") for run in runs) else ""
     if any(run.get("saturated") for run in runs):
         return "saturated"
     if measure.key in TIMED:

@@ -31,7 +31,8 @@ __all__ = [
 ]
 
 Round = Mapping[str, Mapping[str, Mapping[str, Any]]]  # cell -> target -> number's name -> number
-PROBLEMS = ("errors", "lost", "unsent", "saturated")
+PROBLEMS = ("errors", "lost", "unsent", "saturated", "few")
+SPOILT = ("failed", "saturated", "few")
 SAMPLES = 10_000
 """A p99 of fewer is not printed: it would rest on the slowest hundred at most."""
 NOISE = 0.02
@@ -174,6 +175,19 @@ def _promise(row: Row | Alone, value: float | None, ratio: float | None) -> str:
     return f"{text} kept" if measured <= limit else f"{text} MISSED by {measured / limit:.2f} x"
 
 
+def _gone(row: Row, rounds: Sequence[Round]) -> str:
+    """What a promise comes to when bench/cells.py took the number away in a round."""
+    if row.ratio is None and row.most is None:
+        return ""
+    for target in ("kproxy", "nginx") if row.ratio is not None else ("kproxy",):
+        for one in rounds:
+            run = one.get(row.cell, {}).get(target, {})
+            why = next((key for key in SPOILT if run.get(key)), None)
+            if why is not None and run.get(row.key) is None:
+                return f"MISSED ({why})" if target == "kproxy" else f"not measured ({target} {why})"
+    return ""
+
+
 def table(rounds: Sequence[Round], alone: Sequence[Alone]) -> Iterator[str]:
     """Medians by target, the ratio to nginx with its least and greatest round, and the promise."""
     heads = "".join(f"{name:>10}" for name in TARGETS)
@@ -181,14 +195,14 @@ def table(rounds: Sequence[Round], alone: Sequence[Alone]) -> Iterator[str]:
     for row in ROWS:
         values = {name: _values(row, rounds, name) for name in TARGETS}
         middles = {name: middle_of(values[name]) for name in TARGETS}
-        if all(value is None for value in middles.values()):
+        if all(value is None for value in middles.values()) and not _gone(row, rounds):
             continue
         pair = (values["kproxy"], values["nginx"])
         ratios = ratio_added(*pair) if row.added else ratios_of(*pair)
         ratio = median(ratios) if ratios else None
         span = f"{ratio:.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratio is not None else ""
         cells = "".join(f"{as_text(middles[name], row.digits):>10}" for name in TARGETS)
-        promise = _promise(row, middles["kproxy"], ratio)
+        promise = _gone(row, rounds) or _promise(row, middles["kproxy"], ratio)
         yield f"{row.title:<43}{cells}  {span:<26}{promise}".rstrip()
     for one in alone:
         numbers = {name: one.values.get(name) for name in TARGETS}

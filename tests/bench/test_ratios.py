@@ -12,6 +12,8 @@ from bench.report import SAMPLES, pooled_p99
 from bench.report import table as rows
 
 S1000 = next(cell for cell in CELLS if cell.name == "s1000")
+JSON = next(cell for cell in CELLS if cell.name == "json")
+IDLE = next(cell for cell in CELLS if cell.name == "idle")
 FIRST = next(cell for cell in CELLS if cell.name == "first")
 
 
@@ -58,6 +60,49 @@ def test_a_line_that_never_answers_has_failed() -> None:
     run: dict[str, Any] = {"per_second": 0.0, "pace": 0.0, "cpu_us": 1e6, "first_error": "500 no"}
     judge(S1000, run)
     assert run == {"pace": 0.0, "first_error": "500 no", "failed": "500 no"}
+
+
+@pytest.mark.parametrize(("errors", "failed"), [(0, False), (10, False), (11, True), (4000, True)])
+def test_a_line_with_many_errors_has_failed(errors: int, failed: bool) -> None:
+    run: dict[str, Any] = {
+        "per_second": 500.0, "cpu_us": 9.0, "memory_mb": 50.0, "rss_mb": 60.0,
+        "errors": errors, "answered": 1000, "first_error": "status",
+    }  # fmt: skip
+    judge(JSON, run)
+    assert run.get("failed") == ("status" if failed else None)
+    assert [key in run for key in ("per_second", "cpu_us", "memory_mb")] == [not failed] * 3
+
+
+@pytest.mark.parametrize(("held", "few"), [(1000, False), (990, False), (989, True)])
+def test_memory_wants_the_streams_that_it_is_of(held: int, few: bool) -> None:
+    run: dict[str, Any] = {"per_second": 9.0, "cpu_us": 9.0, "memory_mb": 50.0, "rss_mb": 60.0}
+    run |= {"streams": held, "answered": held}
+    judge(S1000, run)
+    assert [key in run for key in ("memory_mb", "rss_mb")] == [not few] * 2
+    assert run["cpu_us"] == 9.0
+    idle: dict[str, Any] = {"connections": held, "answered": held, "rss_mb": 60.0}
+    judge(IDLE, idle)
+    assert ("rss_mb" in idle) is not few
+    lines = [line for line in goals(stored({"s1000": {"kproxy": run}})) if "memory" in line]
+    assert [line.endswith("MISSED (too few streams)" if few else "kept") for line in lines] == [
+        True
+    ]
+
+
+def test_the_two_lines_of_the_relay_say_so_too() -> None:
+    base, good = {"cpu_us": 10.0}, {"cpu_us": 11.0}
+    bad = {"saturated": True}
+    title = "SSE, 1,000 streams: CPU us per chunk"
+
+    def promise(*rounds: dict[str, Any]) -> str:
+        told = rows([{"s1000": one} for one in rounds], [])
+        return next(line for line in told if line.startswith(title))
+
+    one = {"nginx": base, "kproxy": good}
+    assert promise(one, one).endswith("1.2 x kept")
+    assert promise(one, {"nginx": base, "kproxy": bad}).endswith("MISSED (saturated)")
+    assert promise({"nginx": base, "kproxy": bad}).endswith("MISSED (saturated)")
+    assert promise(one, {"nginx": bad, "kproxy": good}).endswith("not measured (nginx saturated)")
 
 
 def test_requests_that_were_never_sent_are_a_pace_not_held() -> None:
