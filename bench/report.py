@@ -200,7 +200,9 @@ def table(rounds: Sequence[Round], alone: Sequence[Alone]) -> Iterator[str]:
         pair = (values["kproxy"], values["nginx"])
         ratios = ratio_added(*pair) if row.added else ratios_of(*pair)
         ratio = median(ratios) if ratios else None
-        span = f"{ratio:.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratio is not None else ""
+        span = f"{ratio:.2f}" if ratio is not None else ""
+        if ratios and not row.added:
+            span += f" ({min(ratios):.2f} to {max(ratios):.2f})"
         cells = "".join(f"{as_text(middles[name], row.digits):>10}" for name in TARGETS)
         promise = _gone(row, rounds) or _promise(row, middles["kproxy"], ratio)
         yield f"{row.title:<43}{cells}  {span:<26}{promise}".rstrip()
