@@ -13,6 +13,7 @@
  * requests have fixed starting times and latency counts from there, so a stall is not hidden by
  * the requests that it kept from being sent. A connection that fails is opened anew 100 ms later.
  * idle: with a body each connection asks once and is then left alone.
+ * SIGTERM inside the window closes it.
  * hangup: one stream after the other is closed at its first event, or with --before --wait-ms
  * after it was asked for; the CLOCK_MONOTONIC times of the closes are printed.
  *
@@ -25,6 +26,7 @@
 #include "options.h"
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -45,6 +47,7 @@ static struct conn *conns;
 static struct { struct conn **ring; size_t head, count; } idle;
 static int64_t begin_at, end_at, next_due;
 static bool stopping;
+static volatile sig_atomic_t cut_short;
 static int poller;
 
 /* --- connections ----------------------------------------------------------------------------- */
@@ -207,10 +210,16 @@ static void sweep(int64_t now) {
 
 /* --- the modes ------------------------------------------------------------------------------- */
 
+static void cut(int number) {
+    (void)number;
+    cut_short = 1;
+}
+
 static bool move_window(int64_t now, double *cpu) {
-    bool opens = !in_window && !stopping && now >= begin_at, closes = in_window && now >= end_at;
+    bool opens = !in_window && !stopping && now >= begin_at, closes = in_window && (now >= end_at || cut_short);
     if (opens) begin_at = now;
     if (opens) end_at = now + (int64_t)(want.seconds * SECOND);
+    if (opens) signal(SIGTERM, cut);
     if (closes) end_at = now;
     if (opens || closes) {
         printf("{\"mark\": \"%s\"}\n", opens ? "begin" : "end");
