@@ -15,8 +15,10 @@ from typing import Any
 
 from bench.processes import BenchError, Server
 
-__all__ = ["WAYS", "Way", "h2load"]
+__all__ = ["WAYS", "Way", "counts", "h2load"]
 
+REQUESTS = re.compile(r"requests: .* (\d+) failed, (\d+) errored, (\d+) timeout")
+MOST_ERRORS = 0.01
 STATUS = re.compile(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx")
 
 
@@ -45,7 +47,8 @@ WAYS = (
 def h2load(
     way: Way, port: int, server: Server, body: Path, headers: Sequence[str], seconds: int
 ) -> dict[str, Any]:
-    """One run, after one of a second that is not counted. Raises BenchError when h2load fails."""
+    """One run, after one of a second that is not counted. Raises BenchError when h2load fails, and
+    as `counts` does."""
     scheme = "https" if way.tls else "http"
     command = ["h2load", *way.flags, "-t1", "-d", str(body), "-H", "content-type: application/json"]
     for header in headers:
@@ -57,17 +60,31 @@ def h2load(
     text = _run([*command, f"-D{seconds}"], seconds)
     used, load = server.usage().cpu - before, _children() - mine
     server.check()
-    status = STATUS.search(text)
-    if status is None:
-        raise BenchError(f"h2load said what was not expected\n{text[-500:]}")
-    answered, *others = (int(count) for count in status.groups())
+    answered, errors = counts(text)
     return {
         "per_second": answered / seconds,
-        "cpu_us": used * 1e6 / answered if answered else None,
+        "cpu_us": used * 1e6 / answered,
         "target_share": used / seconds,
         "load_share": load / seconds,
-        "errors": sum(others),
+        "errors": errors,
     }
+
+
+def counts(text: str) -> tuple[int, int]:
+    """Requests that were answered with 2xx, and those that were not, of what h2load has printed.
+
+    What failed includes what errored, and that what timed out, by its manual; a connection that
+    just ends is in none of them. Raises BenchError for another text, without any answer, and for
+    more than 1 % of errors.
+    """
+    requests, status = REQUESTS.search(text), STATUS.search(text)
+    if requests is None or status is None:
+        raise BenchError(f"h2load said what was not expected\n{text[-500:]}")
+    answered, *others = (int(count) for count in status.groups())
+    errors = max(sum(others), *(int(count) for count in requests.groups()))
+    if answered == 0 or errors > MOST_ERRORS * (answered + errors):
+        raise BenchError(f"h2load met {errors} errors beside {answered} answers\n{text[-500:]}")
+    return answered, errors
 
 
 def _run(command: Sequence[str], seconds: float) -> str:
