@@ -21,6 +21,7 @@ from bench.targets import Target, get
 
 __all__ = ["Contestant", "Round", "field_of", "play"]
 
+SETTLE_SECONDS = 2.0
 CALM = 0.05  # of a core
 CALM_SECONDS = 20.0
 READY_SECONDS = 90.0
@@ -40,7 +41,17 @@ class Contestant:
     running: list[Server] = field(default_factory=list)
 
     def start(self) -> float:
-        """Starts everything; seconds until the slowest part was ready. Raises BenchError."""
+        """Starts everything; seconds until the slowest part was ready.
+
+        Raises BenchError when a part is not, and then nothing of it runs.
+        """
+        try:
+            return self._start()
+        except BenchError:
+            self.stop()
+            raise
+
+    def _start(self) -> float:
         servers: dict[str, Server] = {}
         places, headers, taken = {}, (), 0.0
         for launch in self.launches:
@@ -96,7 +107,9 @@ def field_of(
                     lines.append(line)
             except BenchError as problem:
                 left_out[peer.name] = f"does not start: {problem}"
-        time.sleep(2.0)  # start-up work is over, so the memory is that of an idle process
+        time.sleep(
+            SETTLE_SECONDS
+        )  # start-up work is over, so the memory is that of an idle process
         for line in lines:
             if line.running:
                 line.alone["idle_mb"] = line.memory()
@@ -139,7 +152,6 @@ def _measure(bench: Bench, cell: Cell, line: Contestant) -> dict[str, Any]:
             line.start()
         except BenchError as problem:
             line.target = None
-            line.stop()
             found["failed"] += f"; and does not start again: {problem}"
         return found
     calm = [bench.sims[cell.name], line.target.servers[cell.name]]
