@@ -215,6 +215,7 @@ static void cut(int number) {
     cut_short = 1;
 }
 
+/* Opens the measured window, closes it; true when the linger after it is over. */
 static bool move_window(int64_t now, double *cpu) {
     bool opens = !in_window && !stopping && now >= begin_at, closes = in_window && (now >= end_at || cut_short);
     if (opens) begin_at = now;

@@ -85,5 +85,4 @@ static void print_end(double seconds, double cpu) {
            seconds, cpu);
 }
 
-/* Opens the measured window, closes it; true when the linger after it is over. */
 #endif
