@@ -25,6 +25,7 @@ from kproxy.errors import (
     Rejected,
 )
 from kproxy.ledger.settle import cost
+from kproxy.ledger.spans import LENGTH, REASONS
 from kproxy.ledger.trace import Asked, Parameters
 from kproxy.ledger.usage import estimate_usage, from_reply
 from kproxy.outcome import AttemptOutcome, Ending, Usage
@@ -231,20 +232,22 @@ class AttemptRecord:
         self.flow = None  # which knows us: nothing that a request leaves may hold its prompt
 
     def _asked(self, outcome: AttemptOutcome) -> Asked:
-        """For the attempt's span."""
+        """For the attempt's span. It may wait for a collector, so nothing in it is long."""
         attempt, said = self.attempt, self.flow or self.told
         connected, origin = attempt.times.connected, attempt.endpoint.pool.origin
+        answered = None if said is None else said.model
+        reasons = () if said is None else said.reasons[:REASONS]
         return Asked(
             span_id=self.span_id,
             outcome=outcome,
-            model=self.spec.model.upstream,
+            model=self.spec.model.upstream[:LENGTH],
             address=origin.host,
             port=origin.port,
             shown=self.shown,
             status=attempt.status,
             connected=None if math.isnan(connected) else connected - self._job.exchange.arrived,
-            answered=None if said is None else said.model,
-            reasons=() if said is None else said.reasons,
+            answered=None if answered is None else answered[:LENGTH],
+            reasons=tuple(reason[:LENGTH] for reason in reasons),
         )
 
 

@@ -5,7 +5,7 @@ import trio
 from kproxy.api.access import ending
 from kproxy.downstream.exchange import Exchange, ExchangeState
 from kproxy.downstream.h2_exchange import H2Exchange
-from kproxy.ledger.spans import Accounted, Served
+from kproxy.ledger.spans import LENGTH, Accounted, Served
 from kproxy.schema.receipt import Receipt
 from kproxy.transport.secure import SecureLink
 
@@ -38,7 +38,7 @@ def served(exchange: Exchange, unix_now: float) -> Served:
 def _accounted(receipt: Receipt) -> Accounted:
     return Accounted(
         receipt.receipt_id,
-        receipt.asked,
+        receipt.asked[:LENGTH],  # it may wait for a collector
         receipt.classification,
         receipt.decision,
         receipt.execution,

@@ -20,12 +20,22 @@ from kproxy.outcome import AttemptOutcome, Ending, Usage
 from kproxy.schema.receipt import Classification, Decision, Execution
 from kproxy.wire.tracecontext import TraceContext
 
-__all__ = ["CLIENT", "SERVER", "Accounted", "Served", "Span", "Value", "spans_of"]
+__all__ = [
+    "CLIENT",
+    "LENGTH",
+    "REASONS",
+    "SERVER",
+    "Accounted",
+    "Served",
+    "Span",
+    "Value",
+    "spans_of",
+]
 
 SERVER, CLIENT = "server", "client"
 
 LENGTH = 128
-"""Characters of what somebody else chooses."""
+"""Characters of what somebody else chooses. Who has it wait for its span cuts it to this, too."""
 
 REASONS = 16
 """Of one answer; it has up to 128 choices."""

@@ -1,19 +1,21 @@
 """Whole requests and the spans they leave: who is recorded, what nests in what, and no words."""
 
+import json
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from kproxy.ledger.spans import Span, spans_of
+from kproxy.ledger.spans import LENGTH, REASONS, Span, spans_of
 from kproxy.ledger.trace import Sampler
 from kproxy.telemetry.otlp import OtlpParams
 from kproxy.telemetry.traces import Finished, Traces
 from tests.api.test_access import Kept as KeptLines
 from tests.fakes.caller import chat, request
 from tests.fakes.h2_caller import calling
-from tests.fakes.house import KEY, House, Talking
+from tests.fakes.house import KEY, House, Talking, model
+from tests.fakes.raw_provider import LAST_CHUNK
 from tests.fakes.scripted import Act, ok
 from tests.fakes.streams import END, HEAD, ONE, ROLE, TWO, event, listen, streamed
 
@@ -123,6 +125,35 @@ async def test_a_hedge_has_a_winner_and_one_that_was_overtaken(
     assert not any(one.is_error for one in (served, slow, won))
     assert served.parent_id == ""
     assert parents(house, "cheap") == [f"00-{served.trace_id}-{slow.span_id}-01"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_nothing_long_waits_for_a_collector(
+    autojump_clock: MockClock, kept: Kept, nursery: trio.Nursery, stream: bool
+) -> None:
+    word, name = "w" * 10_000, "m" * 200
+    choices = [
+        {"index": index, "finish_reason": word,
+         "message": {"role": "assistant", "content": "a"}, "delta": {"content": "a"}}
+        for index in range(REASONS + 4)
+    ]  # fmt: skip
+    said = json.dumps({"id": "c", "created": 1, "model": word, "choices": choices})
+    end = event("[DONE]") + LAST_CHUNK
+    script = [(1, HEAD + event(said) + end)] if stream else [(1, ok(said.encode()))]
+    house = House(
+        nursery,
+        models=[model(f"cheap/{name}")],
+        scripts={"cheap": [[script]]},
+        traces=kept,
+    )
+    await asking(house, chat(model=name, n=len(choices), stream=stream))
+    (one,) = kept.noted
+    (asked,) = one.trace.attempts
+    assert asked.answered == word[:LENGTH]
+    assert asked.reasons == (word[:LENGTH],) * REASONS
+    assert asked.model == name[:LENGTH]
+    assert one.served.accounted is not None
+    assert one.served.accounted.asked == name[:LENGTH]
 
 
 async def test_a_caller_who_leaves(
