@@ -31,7 +31,7 @@ from kproxy.downstream.listener import Listener
 from kproxy.endpoints import Endpoints, plays
 from kproxy.offering import open_plugins
 from kproxy.opening import Opened, open_all
-from kproxy.orders import Hangup, Orders, by_signals, carry_out
+from kproxy.orders import End, Hangup, Orders, by_signals, carry_out
 from kproxy.reload import Reload
 from kproxy.sharing import Turn, join
 from kproxy.store.board import Place
@@ -140,12 +140,12 @@ async def _run(
     async with offering as plugins, trio.open_nursery() as nursery:
         await nursery.start(hub.run)
         await nursery.start(stores.journal.run)
-        endpoints, lag, draining = Endpoints(hub), LoopLag(), trio.Event()
+        endpoints, lag, end = Endpoints(hub), LoopLag(), End(trio.Event(), trio.Event())
         if plays(config):
             await endpoints.play(config.sim, nursery)
         nursery.start_soon(lag.run)
         traces = None if config.otlp is None else open_traces(config.otlp, hub)
-        parts = Parts(stores, hub, draining, lag, time.time, plugins, memories, access, traces)
+        parts = Parts(stores, hub, end.draining, lag, time.time, plugins, memories, access, traces)
         assembly = Assembly(parts, endpoints, draw(config, endpoints))
         service, metrics, date = assembly.service, parts.metrics, DateField(time.time)
         params = listener_params(config, date)
@@ -176,7 +176,7 @@ async def _run(
             nursery.start_soon(stores.keys.desk.run)
         nursery.start_soon(stores.answers.run, stores.journal.append, time.time)
         hangup = Hangup(renew, lambda: assembly.config.drain_timeout)
-        await nursery.start(carry_out, seat.orders, listener, draining, hangup)
+        await nursery.start(carry_out, seat.orders, listener, end, hangup)
         await nursery.start(admin.serve)  # until the end: a draining process is still watched
         await nursery.start(listener.serve)
         _spare_cycles()
@@ -185,7 +185,7 @@ async def _run(
             nursery.start_soon(sharing.run)
         first = None if stores.keys is None else stores.keys.store.first_key(time.time())
         announce(_started(config, service.catalog, opened, first))
-        await _over(listener, traces)
+        await _over(listener, traces, end.hurried)
         if sharing is not None:
             sharing.show_all()  # the last it has counted
         nursery.cancel_scope.cancel()
@@ -210,11 +210,11 @@ def _write_down(parts: Parts, writers: trio.Nursery) -> None:
         _watch_traces(parts.metrics, parts.traces)
 
 
-async def _over(listener: Listener, traces: Traces | None) -> None:
+async def _over(listener: Listener, traces: Traces | None, hurried: trio.Event) -> None:
     """Until the last exchange has ended, and its spans are sent or given up."""
     await listener.wait_over()
     if traces is not None:
-        await traces.flush()
+        await traces.flush(hurried)
 
 
 def _started(

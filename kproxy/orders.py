@@ -10,13 +10,13 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import NamedTuple, Self
+from typing import NamedTuple, NoReturn, Self
 
 import trio
 
 from kproxy.downstream.listener import Listener
 
-__all__ = ["Hangup", "Order", "Orders", "by_signals", "carry_out"]
+__all__ = ["End", "Hangup", "Order", "Orders", "by_signals", "carry_out"]
 
 log = logging.getLogger("kproxy")
 
@@ -64,27 +64,46 @@ class Hangup(NamedTuple):
     patience: Callable[[], float]
 
 
+class End(NamedTuple):
+    """How far it has come. `hurried`: whoever gives orders waits for nothing any more."""
+
+    draining: trio.Event
+    hurried: trio.Event
+
+
 async def carry_out(
     orders: Orders,
     listener: Listener,
-    draining: trio.Event,
+    end: End,
     hangup: Hangup,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Drain when told to; cut when told to, or when the patience is over."""
+) -> NoReturn:
+    """Drain when told to; cut when told to, or when the patience is over. Ends by cancellation: a
+    signal that nobody takes would kill the process while it closes its stores."""
     with orders() as told:
         task_status.started()
         while (order := await anext(told)) is Order.RENEW:
             _renew(hangup)
-        draining.set()
+        end.draining.set()
         listener.drain()
         if order is Order.DRAIN:
             log.warning("draining; a second signal cuts what is still running")
-            with trio.move_on_after(hangup.patience()):
-                while (order := await anext(told)) is not Order.CUT:
-                    if order is Order.RENEW:
-                        _renew(hangup)
-        listener.cut()
+            with trio.move_on_after(hangup.patience()) as patience:
+                await _until_cut(told, hangup)
+            listener.cut()
+            if patience.cancelled_caught:
+                await _until_cut(told, hangup)
+        else:
+            listener.cut()
+        end.hurried.set()
+        while True:
+            await anext(told)
+
+
+async def _until_cut(told: AsyncIterator[Order], hangup: Hangup) -> None:
+    while (order := await anext(told)) is not Order.CUT:
+        if order is Order.RENEW:
+            _renew(hangup)
 
 
 def _renew(hangup: Hangup) -> None:

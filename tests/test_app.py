@@ -18,6 +18,7 @@ from kproxy.config.providers import SEED_PROVIDERS
 from kproxy.opening import CannotStart
 from kproxy.store.keystore import open_keystore
 from kproxy.store.segment import segment_names
+from kproxy.telemetry import traces
 from kproxy.telemetry.accesslog import AccessLogError
 
 ACME = '[providers.acme]\nbase_url = "http://127.0.0.1:9/v1"\n'
@@ -109,6 +110,31 @@ async def test_the_drain_time_bounds_what_it_waits_for(
     signal.raise_signal(signal.SIGTERM)
     await watched.over.wait()
     await stream.aclose()
+
+
+@pytest.mark.loopback
+async def test_a_second_signal_does_not_wait_for_a_collector(
+    nursery: trio.Nursery,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(traces, "FLUSH", 1e9)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        watched = Watched()
+        nursery.start_soon(
+            watched.run, configured(tmp_path, f'[telemetry.otel]\nendpoint = "{url}"\n')
+        )
+        stream = await watched.connect()
+        assert (await ask(stream, "/v1/models")).startswith(b"HTTP/1.1 401 ")
+        await stream.aclose()
+        for _ in range(2):
+            signal.raise_signal(signal.SIGTERM)
+            await wait_all_tasks_blocked(0.05)
+        await watched.over.wait()
+    assert f"{url}/v1/traces: 1 spans were not sent in time" in caplog.messages
+    assert segment_names(tmp_path / "data" / "spool") == [], "the journal is closed in order"
 
 
 @pytest.mark.loopback

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from kproxy.orders import Hangup, Order, by_signals, carry_out
+from kproxy.orders import End, Hangup, Order, by_signals, carry_out
 
 
 async def test_signals_renew_drain_and_cut() -> None:
@@ -39,12 +39,15 @@ class Listening:
     def cut(self) -> None:
         self._note("cut")
 
+    def hurry(self) -> None:
+        self._note("hurry")
+
     def ask(self) -> bool:
         self._note("ask")
         return True
 
 
-async def carried(orders: list[tuple[float, Order]]) -> tuple[list[tuple[str, float]], bool]:
+async def carried(orders: list[tuple[float, Order]]) -> list[tuple[str, float]]:
     """What these orders, given at these times, come to with a patience of 10 seconds."""
     send, receive = trio.open_memory_channel[Order](0)  # 0: handed over
 
@@ -52,31 +55,45 @@ async def carried(orders: list[tuple[float, Order]]) -> tuple[list[tuple[str, fl
     def source() -> Iterator[AsyncIterator[Order]]:
         yield receive
 
-    listening, draining, begun = Listening(), trio.Event(), trio.current_time()
+    listening, begun = Listening(), trio.current_time()
+    end = End(trio.Event(), trio.Event())
+
+    async def note_hurry() -> None:
+        await end.hurried.wait()
+        listening.hurry()
+
     async with trio.open_nursery() as nursery:
         hangup = Hangup([listening.ask], lambda: 10.0)
-        await nursery.start(carry_out, source, listening, draining, hangup)
+        await nursery.start(carry_out, source, listening, end, hangup)
+        nursery.start_soon(note_hurry)
         for at, order in orders:
             await trio.sleep_until(begun + at)
             await send.send(order)
             await wait_all_tasks_blocked()
-    return [(what, when - begun) for what, when in listening.told], draining.is_set()
+        await trio.sleep(60)
+        assert end.draining.is_set()
+        nursery.cancel_scope.cancel()
+    return [(what, when - begun) for what, when in listening.told]
 
 
 @pytest.mark.parametrize(
     ("orders", "told"),
     [
         ([(1, Order.DRAIN)], [("drain", 1), ("cut", 11)]),
-        ([(1, Order.DRAIN), (3, Order.CUT)], [("drain", 1), ("cut", 3)]),
-        ([(1, Order.CUT)], [("drain", 1), ("cut", 1)]),
-        ([(1, Order.RENEW), (2, Order.CUT)], [("ask", 1), ("drain", 2), ("cut", 2)]),
+        ([(1, Order.DRAIN), (3, Order.CUT)], [("drain", 1), ("cut", 3), ("hurry", 3)]),
+        ([(1, Order.CUT)], [("drain", 1), ("cut", 1), ("hurry", 1)]),
+        ([(1, Order.RENEW), (2, Order.CUT)], [("ask", 1), ("drain", 2), ("cut", 2), ("hurry", 2)]),
+        (
+            [(1, Order.DRAIN), (12, Order.RENEW), (13, Order.CUT), (14, Order.CUT)],
+            [("drain", 1), ("cut", 11), ("ask", 12), ("hurry", 13)],
+        ),
         (
             [(1, Order.DRAIN), (2, Order.DRAIN), (3, Order.RENEW), (4, Order.CUT)],
-            [("drain", 1), ("ask", 3), ("cut", 4)],
+            [("drain", 1), ("ask", 3), ("cut", 4), ("hurry", 4)],
         ),
     ],
 )
 async def test_carried_out(
     orders: list[tuple[float, Order]], told: list[tuple[str, float]], autojump_clock: object
 ) -> None:
-    assert await carried(orders) == (told, True)
+    assert await carried(orders) == told

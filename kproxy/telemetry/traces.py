@@ -8,7 +8,7 @@ Our way: a request carries its ids along and nothing else (`ledger/trace.py`). W
 it came to is put into a queue as it stands. One task takes batches out of it; a thread makes spans
 of them, and of these the body. What comes while `QUEUE` requests wait already is dropped and
 counted, and so is what a collector has not taken in time. At the end of the process what waits is
-sent, within `FLUSH` seconds, and dropped otherwise.
+sent, within `FLUSH` seconds, and dropped otherwise, or where somebody is in a hurry.
 """
 
 import logging
@@ -103,16 +103,24 @@ class Traces:
             self._news = trio.Event()
             await self._send_all()
 
-    async def flush(self) -> None:
-        """Send what waits and what is on its way, or give it up after `FLUSH` seconds."""
-        with trio.move_on_after(FLUSH):
-            await self._send_all()
+    async def flush(self, hurried: trio.Event) -> None:
+        """Send what waits and what is on its way, or give it up after `FLUSH` seconds or when
+        `hurried` is set, whichever is first."""
+        if not hurried.is_set():
+            await self._send_until(hurried)
         lost = self._under_way + sum(one.spans for one in self._queue)
         self._queue.clear()
         self._under_way = 0
         if lost:
             self.dropped += lost
             log.error("%s: %d spans were not sent in time", self._params.endpoint, lost)
+
+    async def _send_until(self, hurried: trio.Event) -> None:
+        with trio.move_on_after(FLUSH):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_cancel_at, hurried, nursery.cancel_scope)
+                await self._send_all()
+                nursery.cancel_scope.cancel()
 
     async def _send_all(self) -> None:
         async with self._turn:
@@ -154,6 +162,11 @@ class Traces:
         if not self._troubled:
             self._troubled = True
             log.error("%s: spans are dropped: %s", self._params.endpoint, error)
+
+
+async def _cancel_at(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
 
 
 def open_traces(params: OtlpParams, hub: Hub) -> Traces:

@@ -129,10 +129,10 @@ async def test_what_a_collector_rejects_is_dropped(
     one = traces(Fake(REJECTED_7, REJECTED_7))
     for _ in range(5):
         one.note(finished(one))
-    await one.flush()
+    await one.flush(trio.Event())
     assert (one.exported, one.dropped) == (3, 7)
     one.note(finished(one))
-    await one.flush()
+    await one.flush(trio.Event())
     assert (one.exported, one.dropped) == (3, 9), "no more than were sent"
 
 
@@ -162,7 +162,7 @@ async def test_the_end_waits_for_what_waits(
     one = traces(Fake(1.0))
     nursery.start_soon(one.run)
     one.note(finished(one))
-    await one.flush()
+    await one.flush(trio.Event())
     assert trio.current_time() == 1
     assert (one.exported, one.dropped) == (2, 0)
 
@@ -175,7 +175,7 @@ async def test_the_end_waits_for_what_is_on_its_way(
     one.note(finished(one))
     await trio.sleep(INTERVAL + 0.5)
     one.note(finished(one))
-    await one.flush()
+    await one.flush(trio.Event())
     assert trio.current_time() == INTERVAL + 1.75
     assert (one.exported, one.dropped) == (4, 0)
 
@@ -194,7 +194,30 @@ async def test_the_end_does_not_wait_long(
     await trio.sleep(INTERVAL + 0.5 if on_its_way else 0)
     one.note(finished(one))
     begun = trio.current_time()
-    await one.flush()
+    await one.flush(trio.Event())
     assert trio.current_time() == begun + FLUSH
     assert (one.exported, one.dropped) == (0, 4)
     assert caplog.messages == ["http://c.test/v1/traces: 4 spans were not sent in time"]
+
+
+@pytest.mark.parametrize("before", [0.0, 0.5])
+async def test_the_end_waits_for_nothing_where_somebody_is_in_a_hurry(
+    autojump_clock: MockClock, nursery: trio.Nursery, before: float
+) -> None:
+    fake = Fake(60.0, 60.0)
+    one = traces(fake)
+    nursery.start_soon(one.run)
+    await wait_all_tasks_blocked()
+    one.note(finished(one))
+    await trio.sleep(INTERVAL + 0.5)
+    one.note(finished(one))
+    begun, hurried = trio.current_time(), trio.Event()
+    if not before:
+        hurried.set()
+    async with trio.open_nursery() as ending:
+        ending.start_soon(one.flush, hurried)
+        await trio.sleep(before)
+        hurried.set()
+    assert trio.current_time() == begun + before
+    assert (one.exported, one.dropped) == (0, 4)
+    assert fake.sizes == [2], "nothing more was begun"
