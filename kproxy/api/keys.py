@@ -86,7 +86,7 @@ async def delete_key(service: Service, exchange: Exchange) -> None:
     account = service.identify(exchange).account
     desk = _desk(service)
     key_id = _key_id(exchange)
-    exchange.check_preconditions()
+    await _check_preconditions(exchange, desk, account, key_id)
     if not await _ask(desk, lambda store: store.revoke(key_id, account.id)):
         raise _unknown()
     await exchange.respond(Answer(200, [JSON_TYPE], encode(DeletedKey(key_id))))
@@ -99,7 +99,7 @@ async def change_key(service: Service, exchange: Exchange) -> None:
     key_id = _key_id(exchange)
     patch = decode_patch(await exchange.read_body(), service.json_limits)
     change = to_change(patch, provider_names(service.catalog.providers.values()))
-    exchange.check_preconditions()
+    await _check_preconditions(exchange, desk, account, key_id)
     try:
         record = await _ask(desk, lambda store: store.change(key_id, account.id, change))
     except SealError as error:
@@ -107,6 +107,19 @@ async def change_key(service: Service, exchange: Exchange) -> None:
     if record is None:
         raise _unknown()
     await exchange.respond(Answer(200, [JSON_TYPE], encode(_object(desk, record))))
+
+
+async def _check_preconditions(
+    exchange: Exchange, desk: KeyDesk, account: Account, key_id: str
+) -> None:
+    """Raises Rejected 412; 404 where no such key is there to have them (RFC 9110 13.2.1)."""
+    try:
+        exchange.check_preconditions()
+    except Rejected:
+        records = await _ask(desk, lambda store: store.in_force(account.id))
+        if all(record.key_id != key_id for record in records):
+            raise _unknown() from None
+        raise
 
 
 async def _ask(desk: KeyDesk, question: Callable[[KeyStore], Found]) -> Found:

@@ -93,11 +93,20 @@ async def forget_memory(service: Service, exchange: Exchange) -> None:
     memories, account_id = _asked(service, exchange)
     path = exchange.head.target.partition(b"?")[0]
     name = unquote_to_bytes(path.partition(b"/memories/")[2]).decode("utf-8", "replace")[:LONGEST]
-    exchange.check_preconditions()
+    try:
+        exchange.check_preconditions()
+    except Rejected:  # they count where something is there to have them (RFC 9110 13.2.1)
+        if await memories.page(account_id, None, 1, after=name) is None:
+            raise _unknown(name) from None
+        raise
     if not await memories.forget(account_id, name):
-        raise Rejected(404, "memory_not_found", f"The memory '{name}' does not exist")
+        raise _unknown(name)
     body = {"id": name, "object": "memory.deleted", "deleted": True}
     await exchange.respond(Answer(200, [JSON_TYPE], _encode(body)))
+
+
+def _unknown(name: str) -> Rejected:
+    return Rejected(404, "memory_not_found", f"The memory '{name}' does not exist")
 
 
 def _asked(service: Service, exchange: Exchange) -> tuple[Memories, str]:

@@ -14,9 +14,11 @@ from trio.testing import MockClock
 
 from kproxy.api.routes import ROUTES
 from kproxy.store.keystore import KeyStore, open_keystore
+from kproxy.store.memories import MemoriesParams, Owner, Said
 from tests.fakes.caller import chat, request
-from tests.fakes.house import KEY, House, Talking, model
+from tests.fakes.house import ACCOUNT, KEY, House, Talking, model
 from tests.fakes.raw_provider import LAST_CHUNK, framed, sse
+from tests.fakes.remembered import Inline
 from tests.fakes.scripted import head, ok
 
 CHAT = "/v1/chat/completions"
@@ -175,6 +177,45 @@ async def test_nothing_is_changed_against_a_condition(
     done = await house.send(method, path, fields[0], "if-match: *", body=body)
     assert done.status == 200
     assert store.in_force(record.account.id) != before
+
+
+@pytest.mark.parametrize("method", ["DELETE", "PATCH"])
+@pytest.mark.parametrize("condition", ['if-match: "x"', "if-none-match: *"])
+async def test_a_condition_on_a_key_that_is_not_there_is_ignored(
+    autojump_clock: MockClock, nursery: trio.Nursery, store: KeyStore, method: str, condition: str
+) -> None:
+    """13.2.1: without it the answer would be a 404."""
+    house = House(nursery, store=store)
+    for account in ("acme", "other"):
+        store.create_account(account, "team", 900)
+    _, key = store.create_key("acme", "first", None, 900)
+    theirs, _ = store.create_key("other", "first", None, 900)
+    for missing in ("key_x", theirs.key_id):
+        answer = await house.send(
+            method, f"/api/auth/{missing}", f"authorization: Bearer {key}", condition, body=b"{}"
+        )
+        assert (answer.status, answer.error["code"]) == (404, "key_not_found")
+
+
+@pytest.mark.parametrize("condition", ['if-match: "x"', "if-none-match: *"])
+async def test_a_condition_on_a_memory(
+    autojump_clock: MockClock, nursery: trio.Nursery, tmp_path: Path, condition: str
+) -> None:
+    """13.1 of one that is there, 13.2.1 of one that is not."""
+    memories = Inline(tmp_path, MemoriesParams())
+    house = House(nursery, memories=memories)
+    fields, account = (AUTHORIZED, condition), ACCOUNT.id
+    await memories.recall(Owner(account, ""), [], [Said("I am Ada.")], 900)
+    page = await memories.page(account, None, 1, None)
+    assert page is not None
+    there = f"/v1/memories/{page.memories[0].id}"
+    codes = []
+    for path in (there, "/v1/memories/mem_x"):
+        answer = await house.send("DELETE", path, *fields)
+        codes.append((answer.status, answer.error["code"]))
+    assert codes == [(412, "precondition_failed"), (404, "memory_not_found")]
+    assert (await house.send("DELETE", there, AUTHORIZED)).status == 200
+    memories.close()
 
 
 # --- what passes through
