@@ -40,6 +40,8 @@ UNTOLD = (204, 304)
 
 OK, NOT_MODIFIED = 200, 304
 
+CODING = b"content-encoding"
+
 
 def new_id() -> str:
     """A name that no other request has."""
@@ -178,8 +180,10 @@ class Exchange:
         length is within the limit (RFC 9110 section 10.1.1).
         """
         head, limits = self.head, self._limits
-        coding = head.get(b"content-encoding")
-        if coding is not None and coding.lower() not in (b"identity", b""):
+        if head.get(CODING) is not None and any(
+            name == CODING and value.lower() not in (b"identity", b"")
+            for name, value in head.headers
+        ):
             raise _coded()
         if head.content_length is not None and head.content_length > limits.size:
             raise self._too_large()

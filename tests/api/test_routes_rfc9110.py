@@ -123,6 +123,23 @@ TABLE = [
         415,
         {"accept-encoding": "identity"},
     ),
+    Asked(
+        "8.4",
+        "all codings of a body are in force, in whichever field they stand",
+        "POST",
+        CHAT,
+        (AUTHORIZED, "content-encoding: identity", "content-encoding: gzip"),
+        415,
+        {"accept-encoding": "identity"},
+    ),
+    Asked(
+        "8.4",
+        "identity is no coding",
+        "POST",
+        CHAT,
+        (AUTHORIZED, "content-encoding: identity", "content-encoding: Identity"),
+        400,
+    ),
 ]
 
 
