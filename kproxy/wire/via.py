@@ -23,7 +23,7 @@ MOST_PASSES = 4
 _OURS = b"kproxy"
 _HIDDEN = b"gateway"
 _LONGEST = 1_024
-"""Bytes of a Via that is looked at; a hop takes some twenty."""
+"""Bytes of a Via that are looked at, its last; a hop takes some twenty."""
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _COMMENT = re.compile(rb"\([^()]*\)")
@@ -48,11 +48,12 @@ def passes(received: Sequence[bytes]) -> int:
 
 
 def _hops(received: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
-    """Protocol and name of each hop; none where one cannot be read."""
+    """Protocol and name of each hop that can be read, of the last ones where there are many."""
     value = b",".join(received)
     if len(value) > _LONGEST:
-        return []
+        # Those nearest to us; what stands before the first comma is half of one, or empty.
+        value = value[-_LONGEST - 1 :].partition(b",")[2]
     for _ in range(_DEPTH):
         value = _COMMENT.sub(b" ", value)
     matches = [_HOP.fullmatch(member) for one in value.split(b",") if (member := one.strip())]
-    return [(found[1], found[2]) for found in matches if found] if all(matches) else []
+    return [(found[1], found[2]) for found in matches if found]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kproxy.wire.via import passes, via
+from kproxy.wire.via import MOST_PASSES, passes, via
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,18 @@ from kproxy.wire.via import passes, via
         ([b"1.1 a (b"], b"1.1 kproxy"),
         ([b"1.1 " + b"(" * 500], b"1.1 kproxy"),
         ([b"1.1 " + b"(" * 5 + b")" * 5], b"1.1 kproxy"),
-        ([b"1.1 a, " * 200], b"1.1 kproxy"),
+        ([b"1.1 a, 1.1 b c, 1.0 d (e, 1.1 kproxy"], b"1.1 gateway, 1.1 kproxy, 1.1 kproxy"),
+        ([b"1.0 a, 1.1 \xff", b"x" * 900, b"1.1 b"], b"1.0 gateway, 1.1 gateway, 1.1 kproxy"),
+        ([b"1.0 a", b"x" * 1_100], b"1.1 kproxy"),
+        (
+            [b"1.0 a", b"x" * 1_000, b"1.1 kproxy", b"1.1 b"],
+            b"1.0 gateway, 1.1 kproxy, 1.1 gateway, 1.1 kproxy",
+        ),
+        (
+            [b"1.0 a", b"x" * 1_001, b"1.1 kproxy", b"1.1 b"],
+            b"1.0 gateway, 1.1 kproxy, 1.1 gateway, 1.1 kproxy",
+        ),
+        ([b"1.0 a", b"x" * 1_002, b"1.1 kproxy", b"1.1 b"], b"1.1 kproxy, 1.1 gateway, 1.1 kproxy"),
         ([b"1.1 \xff"], b"1.1 kproxy"),
     ],
 )
@@ -41,3 +52,5 @@ def test_every_pass_counts() -> None:
         value = via([value], b"1.1")
     assert passes([b"1.1 a", b"1.1 kproxy (x), 2 kproxy"]) == 2
     assert passes([b"kproxy"]) == 0
+    assert passes([b"1.1 kproxy, nonsense", b"1.1 kproxy"]) == 2
+    assert passes([b"1.1 kproxy"] * 1_000) > MOST_PASSES, "a loop is found in a long one, too"
