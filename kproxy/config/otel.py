@@ -155,10 +155,21 @@ def _fields(named: Iterable[tuple[str, str]], steps: Steps) -> tuple[tuple[str, 
 def _resource(given: OtelConfig, variables: _Variables) -> Mapping[str, str]:
     """Who sends: the service's name, and what else the environment says of it."""
     name = "OTEL_RESOURCE_ATTRIBUTES"
-    found = {SERVICE_NAME: given.service, SERVICE_VERSION: __version__}
-    found |= dict(_pairs(name, variables.get(name)))
-    service = variables.get("OTEL_SERVICE_NAME")
-    return found | {SERVICE_NAME: service} if service else found
+    told = _shown(_pairs(name, variables.get(name)), (name,))
+    found = _shown([(SERVICE_NAME, given.service)], (*TABLE, "service"))
+    found |= {SERVICE_VERSION: __version__} | told
+    name = "OTEL_SERVICE_NAME"
+    service = variables.get(name)
+    return found | _shown([(SERVICE_NAME, service)], (name,)) if service else found
+
+
+def _shown(named: Iterable[tuple[str, str]], steps: Steps) -> dict[str, str]:
+    """Them, where people can read them. What the environment holds beside UTF-8 is not printable
+    to Python, and nothing that could be sent."""
+    found = dict(named)
+    if not all(text.isprintable() for pair in found.items() for text in pair):
+        raise PlacedError(steps, "must be printable, and UTF-8")
+    return found
 
 
 def _pairs(name: str, text: str) -> list[tuple[str, str]]:
@@ -168,7 +179,10 @@ def _pairs(name: str, text: str) -> list[tuple[str, str]]:
         key, equals, value = part.partition("=")
         if not equals or not key.strip():
             raise PlacedError((name,), "must be NAME=VALUE, and commas between")
-        pairs.append((key.strip(), unquote(value.strip())))
+        try:
+            pairs.append((key.strip(), unquote(value.strip(), errors="strict")))
+        except UnicodeDecodeError:
+            raise PlacedError((name,), "must be UTF-8 where it is percent-encoded") from None
     return pairs
 
 

@@ -139,6 +139,11 @@ def test_samplers_without_a_share(name: str, sampler: Sampler) -> None:
     assert traced(OtelConfig(ratio=0.5), OTEL_TRACES_SAMPLER=name).sampler == sampler
 
 
+def test_names_may_be_in_any_script() -> None:
+    found = traced(OTEL_SERVICE_NAME="k\u00e4se \u540d", OTEL_RESOURCE_ATTRIBUTES="a=%C3%A4%20b")
+    assert (found.resource["service.name"], found.resource["a"]) == ("k\u00e4se \u540d", "\u00e4 b")
+
+
 @pytest.mark.parametrize("opted", ["", "http", "gen_ai_latest_experimental", "http/dup"])
 def test_the_present_names_are_the_default(opted: str) -> None:
     assert not traced(OTEL_SEMCONV_STABILITY_OPT_IN=opted).older
@@ -158,6 +163,14 @@ def test_the_present_names_are_the_default(opted: str) -> None:
         ("OTEL_EXPORTER_OTLP_HEADERS", f"host={CANARY}"),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "brotli"),
         ("OTEL_RESOURCE_ATTRIBUTES", CANARY),
+        ("OTEL_RESOURCE_ATTRIBUTES", f"a={CANARY}%FF"),
+        ("OTEL_RESOURCE_ATTRIBUTES", f"a={CANARY}%00"),
+        ("OTEL_RESOURCE_ATTRIBUTES", f"a={CANARY}\udcff"),
+        ("OTEL_RESOURCE_ATTRIBUTES", f"\udcff={CANARY}"),
+        ("OTEL_SERVICE_NAME", f"{CANARY}\udcff"),
+        ("OTEL_SERVICE_NAME", f"{CANARY}\x1b[1m"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", f"a={CANARY}%FF"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://collector/{CANARY}\udcff"),
         ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
         ("OTEL_TRACES_SAMPLER_ARG", "1.5"),
         ("OTEL_TRACES_SAMPLER_ARG", "nan"),
@@ -175,6 +188,7 @@ def test_what_a_variable_may_not_say(name: str, value: str) -> None:
         ({"headers": {"a": f"{CANARY}\n"}}, "headers"),
         ({"headers": {"content-length": "1"}}, "headers"),
         ({"sampler": "some"}, "sampler"),
+        ({"service": f"{CANARY}\n"}, "service"),
     ],
 )
 def test_what_the_table_may_not_say(changes: dict[str, Any], key: str) -> None:
