@@ -18,6 +18,7 @@ from typing import NamedTuple, NoReturn, Protocol
 
 import trio
 
+from kproxy.errors import KproxyError
 from kproxy.ledger.spans import Served, spans_of
 from kproxy.ledger.trace import Trace, begin_trace
 from kproxy.telemetry.otlp import Encoder, OtlpParams
@@ -158,10 +159,11 @@ class Traces:
         return self._encoder.encode([span for spans in made for span in spans])
 
     def _trouble(self, error: Exception) -> None:
-        """Say it once, until spans are taken again."""
+        """Say it once, until spans are taken again; where it is a mistake of ours, where it is."""
         if not self._troubled:
             self._troubled = True
-            log.error("%s: spans are dropped: %s", self._params.endpoint, error)
+            ours = None if isinstance(error, KproxyError) else error
+            log.error("%s: spans are dropped: %s", self._params.endpoint, error, exc_info=ours)
 
 
 async def _cancel_at(event: trio.Event, scope: trio.CancelScope) -> None:

@@ -121,6 +121,7 @@ async def test_a_collector_that_fails_costs_spans_and_is_named_once(
         "http://c.test/v1/traces: spans are dropped: HTTP 401",
         "http://c.test/v1/traces: spans are dropped: HTTP 500",
     ]
+    assert "Traceback" not in caplog.text
 
 
 async def test_what_a_collector_rejects_is_dropped(
@@ -137,7 +138,10 @@ async def test_what_a_collector_rejects_is_dropped(
 
 
 async def test_a_mistake_of_ours_costs_the_batch_alone(
-    autojump_clock: MockClock, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock,
+    nursery: trio.Nursery,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     fake = Fake()
     one = traces(fake)
@@ -151,6 +155,7 @@ async def test_a_mistake_of_ours_costs_the_batch_alone(
         one.note(finished(one))
         await trio.sleep(INTERVAL + 1)
     assert (one.exported, one.dropped) == (0, 2)
+    assert "in spoiled" in caplog.text, "it says where"
     one.note(finished(one))
     await trio.sleep(INTERVAL + 1)
     assert (one.exported, one.dropped) == (2, 2)
