@@ -237,17 +237,15 @@ def _started(
 
 def _watch(metrics: Metrics, listener: Listener, hub: Hub, endpoints: Endpoints) -> None:
     metrics.watch("kproxy_connections", "Connections of callers.", lambda: listener.statistics()[0])
-    metrics.watch(
+    metrics.watch_count(
         "kproxy_connections_refused",
         "Connections closed at once, over a limit.",
         lambda: listener.statistics()[1],
-        "total",
     )
-    metrics.watch(
+    metrics.watch_count(
         "kproxy_connections_turned_away",
         "Connections that ended in their PROXY header or TLS handshake.",
         lambda: listener.turned_away,
-        "total",
     )
     metrics.watch("kproxy_sockets", "Sockets in the hub.", lambda: hub.statistics().sockets)
     metrics.watch_each(
@@ -259,32 +257,28 @@ def _watch(metrics: Metrics, listener: Listener, hub: Hub, endpoints: Endpoints)
 
 
 def _watch_access(metrics: Metrics, access: AccessLog) -> None:
-    metrics.watch(
+    metrics.watch_count(
         "kproxy_access_log_written",
         "Lines of the access log.",
         lambda: access.written,
-        "total",
     )
-    metrics.watch(
+    metrics.watch_count(
         "kproxy_access_log_dropped",
         "Lines that found no room, or could not be written.",
         lambda: access.dropped,
-        "total",
     )
 
 
 def _watch_traces(metrics: Metrics, traces: Traces) -> None:
-    metrics.watch(
+    metrics.watch_count(
         "kproxy_spans_exported",
         "Spans that a collector has taken.",
         lambda: traces.exported,
-        "total",
     )
-    metrics.watch(
+    metrics.watch_count(
         "kproxy_spans_dropped",
         "Spans that found no room, or that no collector has taken.",
         lambda: traces.dropped,
-        "total",
     )
 
 
@@ -306,7 +300,7 @@ def _watch_configuration(metrics: Metrics, assembly: Assembly, reload: Reload) -
         lambda: assembly.generation,
         "max",
     )
-    metrics.watch(
+    metrics.watch_count(
         "kproxy_config_refused",
         "Configurations that were found wrong, so that the old one stayed.",
         lambda: reload.refused,
@@ -318,11 +312,10 @@ def _watch_process(metrics: Metrics, lag: LoopLag, journal: Journal, counters: C
     metrics.watch(
         "kproxy_loop_lag_seconds", "Lateness of the event loop.", lambda: lag.seconds, "max"
     )
-    metrics.watch(
+    metrics.watch_count(
         "kproxy_limits_unlocked",
         "Times that a slot of the shared counters was used without its lock.",
         lambda: counters.unlocked,
-        "total",
     )
     metrics.watch(
         "kproxy_ledger_unmoved_bytes",

@@ -113,7 +113,7 @@ def join(place: Place, routes: Routes, metrics: Metrics, steady: Callable[[], fl
     """Take part: the metrics answer for all from now on. Every gauge must be watched already."""
     board = place.board
     metrics.watch("kproxy_workers", "Worker processes.", lambda: board.occupied, "max")
-    metrics.watch(
+    metrics.watch_count(
         "kproxy_workers_replaced", "Workers that ended unasked.", lambda: board.replaced, "max"
     )
     metrics.share(_Counts(place))

@@ -164,7 +164,7 @@ async def test_an_access_log(nursery: trio.Nursery, tmp_path: Path) -> None:
     nursery.start_soon(watched.run, configured(tmp_path, '[log]\naccess = "access.jsonl"\n'))
     stream = await watched.connect()
     assert await ask(stream, "/livez")
-    assert b"kproxy_access_log_dropped 0.0" in await ask(stream, "/metrics")
+    assert b"kproxy_access_log_dropped_total 0.0" in await ask(stream, "/metrics")
     await stream.aclose()
     signal.raise_signal(signal.SIGTERM)
     await watched.over.wait()

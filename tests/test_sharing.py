@@ -48,7 +48,7 @@ async def test_what_one_shows_the_other_hears(board: Board, mock_clock: MockCloc
     assert (one.samples(), other.samples()) == (1, 1)
     text = other.metrics.render().decode()
     assert "kproxy_workers 2.0" in text
-    assert "kproxy_workers_replaced 0.0" in text
+    assert "kproxy_workers_replaced_total 0.0" in text
 
 
 async def test_rests_end_at_the_same_moment_by_every_clock(

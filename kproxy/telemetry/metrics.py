@@ -122,6 +122,14 @@ class Metrics:
         self._watched.append(lambda: _gauge(name, text, (), {(): value()}))
         self._rules[name] = merge
 
+    def watch_count(
+        self, name: str, text: str, value: Callable[[], float], merge: Merge = "sum"
+    ) -> None:
+        """Add a counter that somebody else keeps; it is read when it is rendered, as `name_total`.
+        `merge`: "max" where each process counts the same."""
+        self._watched.append(lambda: _counter(name, text, (), {(): value()}))
+        self._rules[name] = merge
+
     def watch_each(
         self,
         name: str,
@@ -189,7 +197,7 @@ class Metrics:
     def share(self, colleagues: Colleagues) -> None:
         """Count on from what a predecessor has left, and answer for all from now on."""
         if colleagues.left is not None:
-            self._before = lasting(decode(colleagues.left), self._rules)
+            self._before = lasting(decode(colleagues.left))
         self._colleagues = colleagues
 
     def show(self) -> bool:
@@ -208,7 +216,7 @@ class Metrics:
         parts = [own]
         for payload, alive in self._colleagues.others():
             theirs = decode(payload)
-            parts.append(theirs if alive else lasting(theirs, self._rules))
+            parts.append(theirs if alive else lasting(theirs))
         return written(add_up(parts, self._rules))
 
     def _own(self) -> list[Family]:

@@ -1,6 +1,7 @@
 """The metrics of several processes in, those of all together out. Pure.
 
-Counters and histograms add up. What a gauge means together is its owner's to say (`Merge`). What
+Counters and histograms add up, but for a counter of what all of them see. What a gauge means
+together is its owner's to say (`Merge`). What
 lasts, and only that, is kept of a process that is gone, so that no counter goes back when one is
 replaced: its heir begins with what it left (`lasting`), and shows the sum.
 """
@@ -12,8 +13,8 @@ import msgspec
 
 __all__ = ["Family", "Merge", "Named", "add_up", "decode", "encode", "lasting"]
 
-Merge = Literal["sum", "max", "min", "total"]
-"""What several processes' values of a gauge are together. `total`: it only grows, as a counter."""
+Merge = Literal["sum", "max", "min"]
+"""What several processes' values are together."""
 
 LASTING = frozenset({"counter", "histogram"})
 
@@ -36,13 +37,13 @@ class Family(msgspec.Struct, frozen=True, array_like=True):
     samples: tuple[tuple[str, Named, float], ...]
 
 
-def lasting(found: Iterable[Family], rules: Mapping[str, Merge]) -> list[Family]:
+def lasting(found: Iterable[Family]) -> list[Family]:
     """What counts of a process that is gone."""
-    return [one for one in found if one.kind in LASTING or rules.get(one.name) == "total"]
+    return [one for one in found if one.kind in LASTING]
 
 
 def add_up(parts: Sequence[Iterable[Family]], rules: Mapping[str, Merge]) -> list[Family]:
-    """All together, in the order of the first part. A gauge without a rule is a sum."""
+    """All together, in the order of the first part. What has no rule is a sum."""
     first: dict[str, Family] = {}
     samples: dict[str, Samples] = {}
     for part in parts:

@@ -88,7 +88,7 @@ def test_an_official_client_over_https(tmp_path: Path, authority: trustme.CA) ->
             assert "".join(text or "" for text in texts)
             assert reason == "stop"
         refuse(official(server, client_context(trustme.CA())))
-        until(lambda: server.metrics()["kproxy_connections_turned_away"] == 1)
+        until(lambda: server.metrics()["kproxy_connections_turned_away_total"] == 1)
 
 
 def test_new_certificates_under_an_open_stream(tmp_path: Path, authority: trustme.CA) -> None:
@@ -124,7 +124,7 @@ def test_client_certificates(tmp_path: Path, authority: trustme.CA) -> None:
             client_context(authority, trustme.CA().issue_cert("caller@example.test")),
         ):
             refuse(official(server, context))
-        until(lambda: server.metrics()["kproxy_connections_turned_away"] == 2)
+        until(lambda: server.metrics()["kproxy_connections_turned_away_total"] == 2)
 
 
 def test_a_unix_socket(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_a_hundred_reloads(tmp_path: Path) -> None:
             until(lambda: "amounts to what is in force" in server.process.errors)
             found = server.metrics()
             assert found["kproxy_config_generation"] == RELOADS + 1
-            assert found["kproxy_config_refused"] == 1
+            assert found["kproxy_config_refused_total"] == 1
     assert load.wrong == []
     assert min(load.done.values()) > 0
 

@@ -62,8 +62,8 @@ def test_the_trace_of_a_request_goes_through_to_the_provider(tmp_path: Path) -> 
                 )
             until(lambda: len(collector.spans) == 8, "two spans of each of two in each process")
             counted = (front.metrics(), back.metrics())
-        assert [one["kproxy_spans_exported"] for one in counted] == [4, 4]
-        assert [one["kproxy_spans_dropped"] for one in counted] == [0, 0]
+        assert [one["kproxy_spans_exported_total"] for one in counted] == [4, 4]
+        assert [one["kproxy_spans_dropped_total"] for one in counted] == [0, 0]
         errors = front.process.errors + back.process.errors
     by_id = {span.span_id: span for span in collector.spans}
     whole = [span for span in collector.named(CHAT) if span.trace_id.hex() == TRACE]
@@ -117,10 +117,10 @@ def test_no_collector_costs_spans_and_no_request(tmp_path: Path) -> None:
         with client_of(server) as client:
             for _ in range(3):
                 assert client.chat.completions.create(model="gpt-4.1", messages=HELLO).choices
-        until(lambda: server.metrics()["kproxy_spans_dropped"] == 6)
+        until(lambda: server.metrics()["kproxy_spans_dropped_total"] == 6)
         with collecting(gone.port) as back, client_of(server) as client:
             assert client.chat.completions.create(model="gpt-4.1", messages=HELLO).choices
-            until(lambda: server.metrics()["kproxy_spans_exported"] == 2)
+            until(lambda: server.metrics()["kproxy_spans_exported_total"] == 2)
             assert len(back.spans) == 2
     lines = [line for line in server.process.errors.splitlines() if "kproxy.traces" in line]
     assert len(lines) == 1, "it is said once"
@@ -165,7 +165,7 @@ def test_workers_count_together(tmp_path: Path) -> None:
             for _ in range(8):
                 with server.caller() as caller:
                     assert caller.ask(model="acme/m").status == 200
-            until(lambda: server.metrics()["kproxy_spans_exported"] == 16)
+            until(lambda: server.metrics()["kproxy_spans_exported_total"] == 16)
         assert len(collector.spans) == 16
 
 

@@ -197,7 +197,7 @@ def test_one_that_is_killed_is_replaced_and_nobody_else_is_harmed(server: Served
     until(lambda: not exists(dying), "it is gone")
     until(lambda: living in workers(server) and len(workers(server)) == 2, "another one")
     until(lambda: server.metrics()["kproxy_workers"] == 2, "which is ready")
-    assert server.metrics()["kproxy_workers_replaced"] == 1
+    assert server.metrics()["kproxy_workers_replaced_total"] == 1
     assert server.metrics()[REQUESTS] >= before, "what the dead one has counted is kept"
     assert fits(server, key) == 200
     with callers(server) as both:

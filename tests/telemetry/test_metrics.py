@@ -116,10 +116,12 @@ def test_gauges_are_read_when_they_are_rendered(metrics: Metrics) -> None:
     metrics.watch_each(
         "kproxy_upstream_connections", "Kept.", names, lambda: {("acme", "idle"): now["idle"]}
     )
+    metrics.watch_count("kproxy_lost", "Lost.", lambda: now["sockets"])
     now.update(sockets=7, idle=9)
     text = metrics.render()
     assert b"# HELP kproxy_sockets Sockets.\n" in text
     assert b"kproxy_sockets 7.0\n" in text
+    assert b"# TYPE kproxy_lost_total counter\nkproxy_lost_total 7.0\n" in text
     assert b'kproxy_upstream_connections{provider="acme",state="idle"} 9.0\n' in text
 
 

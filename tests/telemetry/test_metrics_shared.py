@@ -35,7 +35,8 @@ class Post:
 def worker(wall: Wall, number: int, connections: int = 0, refused: int = 0) -> Metrics:
     metrics = Metrics([])
     metrics.watch("kproxy_connections", "Open.", lambda: connections)
-    metrics.watch("kproxy_refused", "Refused.", lambda: refused, "total")
+    metrics.watch_count("kproxy_turned", "Refused.", lambda: refused)
+    metrics.watch_count("kproxy_seen", "By all.", lambda: refused, "max")
     metrics.watch("kproxy_lag", "Lag.", lambda: float(number), "max")
     metrics.share(wall.place(number))
     return metrics
@@ -44,7 +45,9 @@ def worker(wall: Wall, number: int, connections: int = 0, refused: int = 0) -> M
 def figures(metrics: Metrics) -> dict[str, float]:
     lines = metrics.render().decode().splitlines()
     pairs = [line.rsplit(" ", 1) for line in lines if not line.startswith("#")]
-    wanted = ("kproxy_requests_total", "kproxy_connections", "kproxy_refused", "kproxy_lag")
+    wanted = (
+        "kproxy_requests_total", "kproxy_connections", "kproxy_turned", "kproxy_seen", "kproxy_lag",
+    )  # fmt: skip
     return {
         name.partition("{")[0]: float(value) for name, value in pairs if name.startswith(wanted)
     }
@@ -60,7 +63,8 @@ def test_whoever_is_asked_answers_for_all() -> None:
     all_of_them = {
         "kproxy_requests_total": 6,
         "kproxy_connections": 7,
-        "kproxy_refused": 2,
+        "kproxy_turned_total": 2,
+        "kproxy_seen_total": 1,
         "kproxy_lag": 2,
     }
     assert figures(one) == all_of_them
@@ -77,7 +81,8 @@ def test_no_counter_goes_back_when_one_is_replaced() -> None:
     alone = {
         "kproxy_requests_total": 5,
         "kproxy_connections": 3,
-        "kproxy_refused": 1,
+        "kproxy_turned_total": 1,
+        "kproxy_seen_total": 1,
         "kproxy_lag": 1,
     }
     assert figures(one) == alone
@@ -88,7 +93,8 @@ def test_no_counter_goes_back_when_one_is_replaced() -> None:
     both = {
         "kproxy_requests_total": 6,
         "kproxy_connections": 5,
-        "kproxy_refused": 1,
+        "kproxy_turned_total": 1,
+        "kproxy_seen_total": 1,
         "kproxy_lag": 2,
     }
     assert figures(one) == both

@@ -5,7 +5,7 @@ import pytest
 
 from kproxy.telemetry.pooled import Family, Merge, add_up, decode, encode, lasting
 
-RULES: dict[str, Merge] = {"lag": "max", "healthy": "min", "refused": "total"}
+RULES: dict[str, Merge] = {"lag": "max", "healthy": "min", "refused": "max"}
 
 
 def process(requests: dict[str, float], *, gauge: float = 0.0) -> list[Family]:
@@ -21,7 +21,8 @@ def process(requests: dict[str, float], *, gauge: float = 0.0) -> list[Family]:
     return [
         Family("requests", "Requests.", "counter", counts),
         Family("seconds", "Seconds.", "histogram", times),
-        *(Family(name, "G.", "gauge", ((name, (), gauge),)) for name in ("open", *RULES)),
+        *(Family(name, "G.", "gauge", ((name, (), gauge),)) for name in ("open", "lag", "healthy")),
+        Family("refused", "R.", "counter", (("refused_total", (), gauge),)),
     ]
 
 
@@ -47,12 +48,12 @@ def test_counters_and_histograms_add_up_and_gauges_by_their_rule() -> None:
         "open": 4,
         "lag": 3,
         "healthy": 1,
-        "refused": 4,
+        "refused_total": 3,
     }
 
 
 def test_of_who_is_gone_only_what_counts_is_kept() -> None:
-    kept = lasting(process({"/a": 1}, gauge=3), RULES)
+    kept = lasting(process({"/a": 1}, gauge=3))
     assert [family.name for family in kept] == ["requests", "seconds", "refused"]
 
 
