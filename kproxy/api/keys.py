@@ -113,13 +113,11 @@ async def _check_preconditions(
     exchange: Exchange, desk: KeyDesk, account: Account, key_id: str
 ) -> None:
     """Raises Rejected 412; 404 where no such key is there to have them (RFC 9110 13.2.1)."""
-    try:
-        exchange.check_preconditions()
-    except Rejected:
+    if exchange.is_unmet:
         records = await _ask(desk, lambda store: store.in_force(account.id))
         if all(record.key_id != key_id for record in records):
-            raise _unknown() from None
-        raise
+            raise _unknown()
+    exchange.check_preconditions()
 
 
 async def _ask(desk: KeyDesk, question: Callable[[KeyStore], Found]) -> Found:

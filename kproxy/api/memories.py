@@ -93,12 +93,10 @@ async def forget_memory(service: Service, exchange: Exchange) -> None:
     memories, account_id = _asked(service, exchange)
     path = exchange.head.target.partition(b"?")[0]
     name = unquote_to_bytes(path.partition(b"/memories/")[2]).decode("utf-8", "replace")[:LONGEST]
-    try:
-        exchange.check_preconditions()
-    except Rejected:  # they count where something is there to have them (RFC 9110 13.2.1)
-        if await memories.page(account_id, None, 1, after=name) is None:
-            raise _unknown(name) from None
-        raise
+    # They count where something is there to have them (RFC 9110 13.2.1).
+    if exchange.is_unmet and await memories.page(account_id, None, 1, after=name) is None:
+        raise _unknown(name)
+    exchange.check_preconditions()
     if not await memories.forget(account_id, name):
         raise _unknown(name)
     body = {"id": name, "object": "memory.deleted", "deleted": True}

@@ -270,8 +270,13 @@ class Exchange:
 
     def check_preconditions(self) -> None:
         """Before the target is changed. Raises Rejected 412."""
-        if unmet(self.head):
+        if self.is_unmet:
             raise _unmet()
+
+    @property
+    def is_unmet(self) -> bool:
+        """Whether a target that is there must be left alone, by the request's preconditions."""
+        return unmet(self.head) != 0
 
     def conditional(self, answer: Answer) -> Answer:
         """What a good answer to a GET becomes where its condition does not hold."""
