@@ -11,8 +11,8 @@ that is cancelled then has to leave everything as it was. Our way:
    the calls, without waiting for any. It stops reading while the provider does not take our frames,
    so that frames that want answers cannot pile up.
 2. *Calls write by themselves*, without waiting, as much as the windows and `BACKLOG` leave; what
-   the kernel does not take at once is kept in one buffer, and one task waits for the link with it.
-   Who found no room is told when there is some, those who waited longest first.
+   the kernel does not take at once is kept (`h2_outlet.py`). Who found no room is told when there
+   is some, those who waited longest first.
 3. *Windows are opened as bytes are used.* The connection's is larger than those of all streams
    together, so that a slow stream never holds up another.
 4. *A silent provider is asked by PING*: with a call that begins after a silence, and when one is
@@ -33,6 +33,7 @@ import trio
 from kproxy.errors import FaultKind
 from kproxy.transport.duplex import Broken, Duplex, Expired
 from kproxy.transport.h2_call import H2Call, Loss, loss_by
+from kproxy.transport.h2_outlet import Outlet
 from kproxy.transport.h2_proof import Proof
 from kproxy.transport.timers import Timers
 from kproxy.wire.events import Headers
@@ -55,9 +56,6 @@ __all__ = ["H2Trunk", "TrunkParams"]
 
 BACKLOG = 65_536
 """Bytes that wait for the link before calls have to wait: some frames of each of a few."""
-
-PIECE = 16_384
-"""Bytes sent at once while others wait: who takes so many in `stall` seconds is slow, not stuck."""
 
 log = logging.getLogger("kproxy.provider")
 
@@ -101,10 +99,8 @@ class H2Trunk:
         self._left = False  # the provider takes no new stream
         self._ended = False
         self._served = 0
-        self._backlog = bytearray()
-        self._writing = False  # the writer has bytes of its own
-        self._work = trio.Event()  # for the writer
-        self._eased = trio.Event()  # for the reader: the backlog is small again
+        self._outlet = Outlet(link, self._eased)
+        self._full = False  # too much waits for the link to let new calls say anything
         self._reading = trio.CancelScope()
         self._loss = Loss("the connection was closed", FaultKind.RESET)
         self._clock = timers.timer(self._ring)
@@ -142,7 +138,9 @@ class H2Trunk:
     @property
     def room(self) -> int:
         """Further calls that may be made now."""
-        return max(0, self._codec.limit - len(self._calls)) if self._open else 0
+        if self._full or not self._open:
+            return 0
+        return max(0, self._codec.limit - len(self._calls))
 
     def call(self) -> H2Call:
         """A call; there must be room. Its owner closes it."""
@@ -177,7 +175,7 @@ class H2Trunk:
                 self._set_clock()
                 while data := await self._link.receive():
                     self._take(data)
-                    await self._ease(2 * BACKLOG)
+                    await self._outlet.ease(2 * BACKLOG)
             except (Broken, Expired) as error:
                 self._fail(Loss(f"the connection broke: {error}", FaultKind.RESET))
             else:
@@ -190,7 +188,6 @@ class H2Trunk:
         self._loss = loss
         self._open = False
         self._reading.cancel()
-        self._eased.set()
 
     def _end(self) -> None:
         self._ended, self._open = True, False
@@ -198,14 +195,24 @@ class H2Trunk:
         if not self._link.torn:
             self._codec.go_away()
             self._flush()
-        self._link.end(cut=bool(self._calls or self._backlog))
+        self._link.end(cut=bool(self._calls or self._outlet))
         self._link.close()
         self._lose_all()
         self._changed()
 
     def _lose_all(self) -> None:
         for call in tuple(self._calls):
-            call.lose(self._loss)
+            try:
+                self._lose(call)
+            except Exception:
+                # As in `run`: one call's fault of ours must not be in the way of the others' end.
+                log.exception("a call could not be told of its end")
+
+    def _lose(self, call: H2Call) -> None:
+        """Where it was never begun, nobody has looked at it."""
+        begun = call.number > 0
+        untouched = Loss(self._loss.reason, FaultKind.CONNECT, untouched=True)
+        call.lose(self._loss if begun else untouched)
 
     # --- received
 
@@ -222,7 +229,7 @@ class H2Trunk:
         if error is not None:
             log.info("ended an HTTP/2 connection to a provider: %s", error)
             self._fail(Loss(f"no HTTP/2: {error}", FaultKind.BAD_FRAMING))
-        if room:
+        elif room:
             self._offer_room()
             self._changed()
         self._flush()
@@ -276,7 +283,7 @@ class H2Trunk:
     def begin(self, call: H2Call, fields: Headers, *, last: bool) -> None:
         """See `Trunk.begin`."""
         if self._ended or self._reading.cancel_called:
-            call.lose(self._loss)
+            self._lose(call)
         elif self._left or self._codec.streams >= self._codec.limit:
             call.lose(Loss("there is no stream any more", FaultKind.CONNECT, untouched=True))
         else:
@@ -291,8 +298,8 @@ class H2Trunk:
     def offer(self, call: H2Call, data: memoryview) -> int:
         """See `Trunk.offer`."""
         sent = 0
-        while sent < len(data):
-            room = min(self._codec.window(call.number), BACKLOG - len(self._backlog))
+        while sent < len(data) and not self._reading.cancel_called:
+            room = min(self._codec.window(call.number), BACKLOG - len(self._outlet))
             if room <= 0:
                 self._waiting[call] = None
                 break
@@ -331,43 +338,27 @@ class H2Trunk:
 
     def _flush(self) -> None:
         """Hand over what there is; what the link does not take waits."""
-        self._backlog += self._codec.take_output()
-        if self._writing or not self._backlog:
-            return
         try:
-            sent = self._link.send_nowait(bytes(self._backlog))
+            self._outlet.send(self._codec.take_output())
         except Broken as error:
-            self._backlog.clear()
             self._fail(Loss(f"the connection broke: {error}", FaultKind.RESET))
-            return
-        del self._backlog[:sent]
-        if self._backlog:
-            self._work.set()
+        self._measure()
 
     async def _write(self) -> None:
-        """Wait for the link with what it did not take."""
-        while True:
-            await self._work.wait()
-            self._work = trio.Event()
-            self._writing = True
-            try:
-                while self._backlog:
-                    piece = bytes(self._backlog[:PIECE])
-                    await self._link.send_all(piece)
-                    del self._backlog[: len(piece)]  # more may have come behind it
-                    self._eased.set()
-                    self._offer_room()
-            except (Broken, Expired) as error:
-                self._fail(Loss(f"the connection broke: {error}", FaultKind.RESET))
-                return
-            finally:
-                self._writing = False
+        try:
+            await self._outlet.run()
+        except (Broken, Expired) as error:
+            self._fail(Loss(f"the connection broke: {error}", FaultKind.RESET))
 
-    async def _ease(self, size: int) -> None:
-        """Until no more than `size` bytes wait for the link."""
-        while len(self._backlog) > size:
-            self._eased = trio.Event()
-            await self._eased.wait()
+    def _eased(self) -> None:
+        """Some of what waited was taken."""
+        self._offer_room()
+        self._measure()
+
+    def _measure(self) -> None:
+        full, self._full = self._full, len(self._outlet) > BACKLOG
+        if full and not self._full:
+            self._changed()
 
     # --- time
 
@@ -382,6 +373,8 @@ class H2Trunk:
         self._changed()
 
     def _set_clock(self) -> None:
+        if self._ended:
+            return
         idle = math.inf if self._calls else self._quiet_since + self._params.idle
         self._clock.move(min(idle, self._proof.due))
 

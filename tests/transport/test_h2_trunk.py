@@ -372,7 +372,7 @@ async def test_a_provider_that_reads_nothing(
                 callers.start_soon(ask)
             await wait_all_tasks_blocked()
             (trunk,) = made.trunks._trunks
-            assert 0 < len(trunk._backlog) <= 65_536 + 10_000
+            assert 0 < len(trunk._outlet) <= 65_536 + 10_000
         assert trio.current_time() - start == 60
         assert made.pool.statistics().shared == 0
         blocked.set()
