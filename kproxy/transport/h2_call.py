@@ -32,6 +32,9 @@ __all__ = ["RESETS", "UNTOUCHED", "H2Call", "Loss", "Trunk", "loss_by"]
 STALL = 60.0
 """Seconds that a provider may leave no room at all, as for a `Link`."""
 
+JOINED = 4_096
+"""Bytes up to which pieces that wait are one."""
+
 
 class Loss(NamedTuple):
     """Why a stream is no more; `kind` is None where the connection has just ended. `untouched`: the
@@ -113,7 +116,7 @@ class H2Call:
         self._trunk = trunk
         self._before = trunk.heard_times  # the request
         self._words = b""  # the head that was not taken yet
-        self._inbox: deque[tuple[bytes, int]] = deque()
+        self._inbox: deque[tuple[bytes | bytearray, int]] = deque()
         self._bodiless = False  # a head whose end is its own
         self._whole = False  # END_STREAM has come
         self._told = False  # its last chunk was taken
@@ -192,11 +195,21 @@ class H2Call:
     def receive_piece(self, data: bytes, size: int, *, ended: bool) -> None:
         """A piece of the body; `size` of the window is taken up by it."""
         if data:
-            self._inbox.append((data, size))
+            self._put(data, size)
         elif size:
             self._trunk.used(self, size)
         self._whole = self._whole or ended
         self._news()
+
+    def _put(self, data: bytes, size: int) -> None:
+        """Small pieces are joined: many of them would cost a hundred times their bytes."""
+        if self._inbox and len(self._inbox[-1][0]) + len(data) <= JOINED:
+            last, before = self._inbox.pop()
+            joined = last if isinstance(last, bytearray) else bytearray(last)
+            joined += data
+            self._inbox.append((joined, before + size))
+        else:
+            self._inbox.append((data, size))
 
     def lose(self, loss: Loss) -> None:
         """The stream is no more; idempotent. What has come before can still be taken."""
@@ -292,13 +305,14 @@ class H2Call:
         if self._bodiless and not self._whole:
             return b""
         words, self._words = self._words, b""
-        pieces, size, total = [], 0, 0
+        pieces: list[bytes | bytearray] = []
+        size = total = 0
         while self._inbox and total < RECEIVE_SIZE:
             data, part = self._inbox.popleft()
             pieces.append(data)
             size, total = size + part, total + len(data)
         if pieces:
-            words += chunk(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+            words += chunk(b"".join(pieces))
             self._trunk.used(self, size)
         if self._whole and not self._inbox and not self._told:
             self._told = True

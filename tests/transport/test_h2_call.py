@@ -12,6 +12,7 @@ from kproxy.transport.h2_call import H2Call
 from kproxy.transport.pump import Pump
 from kproxy.wire.frame import LAST_CHUNK, chunk
 from kproxy.wire.h2_frames import Code
+from tests.fakes.h2_frames import data
 from tests.fakes.h2_provider import Site, Turn, answering, site
 
 HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -195,6 +196,26 @@ async def test_what_came_before_a_cut_can_be_taken(autojump_clock: MockClock) ->
             with pytest.raises(Broken) as cut:
                 await call.receive()
         assert (cut.value.link, cut.value.kind) == (call, FaultKind.RESET)
+        call.close()
+
+
+async def test_many_small_pieces_are_few(autojump_clock: MockClock) -> None:
+    """Else a window of single bytes would take a hundred times its size."""
+    body = bytes(range(256)) * 80
+
+    async def play(turn: Turn) -> None:
+        await turn.head()
+        await turn.server.send(b"".join(data(turn.stream, body[n : n + 1]) for n in range(20_000)))
+        await turn.server.send(data(turn.stream, body[20_000:], end=True))
+        turn.server.engine.reset_stream(turn.stream)  # it has not seen them
+        turn.server.engine.data_to_send()
+
+    async with site(play) as made:
+        call = await calling(made)
+        await wait_all_tasks_blocked()
+        assert [len(piece) for piece, _ in call._inbox] == [4096] * 5
+        assert sum(size for _, size in call._inbox) == len(body)
+        assert await everything(call) == HEAD + chunk(body) + LAST_CHUNK
         call.close()
 
 
