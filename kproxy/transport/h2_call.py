@@ -302,8 +302,6 @@ class H2Call:
 
     def _take(self) -> bytes:
         """What has come, as it would over HTTP/1.1; b"": nothing."""
-        if self._bodiless and not self._whole:
-            return b""
         words, self._words = self._words, b""
         pieces: list[bytes | bytearray] = []
         size = total = 0

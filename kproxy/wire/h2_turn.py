@@ -87,8 +87,11 @@ def _check_sizes(headers: Headers, limits: H1Limits) -> None:
 
 
 def to_head(status: int, headers: Headers) -> bytes:
-    """The head of the same response over HTTP/1.1. Its body, if it may have one, is chunked."""
+    """The head of the same response over HTTP/1.1. Its body, if it may have one, is chunked; else
+    the head is the end, whether or not that of the stream has come, and nothing is to follow it."""
     kept = [field for field in headers if field[0] != b"content-length"]
-    if status not in BODILESS:
+    if status in BODILESS:
+        kept.append((b"connection", b"close"))
+    else:
         kept.append((b"transfer-encoding", b"chunked"))
     return response_head(status, kept)

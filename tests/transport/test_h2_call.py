@@ -80,8 +80,10 @@ async def test_an_answer_without_a_body_ends_with_its_head(autojump_clock: MockC
     async with site(play) as made:
         call = await calling(made)
         start = trio.current_time()
-        assert await everything(call) == b"HTTP/1.1 204 No Content\r\n\r\n"
-        assert trio.current_time() == start + 1, "only with it the stream can be forgotten"
+        head = b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n"
+        assert (await call.receive(), trio.current_time()) == (head, start)
+        assert not await call.receive()
+        assert trio.current_time() == start + 1, "that of the stream"
         call.close()
         assert made.provider.turns[0].reset is None
 

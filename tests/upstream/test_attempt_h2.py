@@ -102,6 +102,24 @@ async def test_a_refusal(autojump_clock: MockClock) -> None:
         assert made.pool.statistics() == SHARED
 
 
+@pytest.mark.parametrize("status", [204, 304])
+async def test_a_head_that_is_its_own_end(autojump_clock: MockClock, status: int) -> None:
+    """END_STREAM never comes, and nobody waits for it."""
+
+    async def play(turn: Turn) -> None:
+        await turn.asked()
+        await turn.head(status)
+
+    async with site(play) as made:
+        start = trio.current_time()
+        with pytest.raises(Fault):
+            await ask(made).open(made.endpoint.request(b"{}", []))
+        assert trio.current_time() == start
+        await wait_all_tasks_blocked()
+        assert made.pool.statistics() == SHARED
+        assert made.provider.turns[0].reset == Code.CANCEL
+
+
 # --- faults
 
 
