@@ -308,18 +308,20 @@ async def lease(made: Site, deadline: float = math.inf, *, fresh: bool = False) 
 
 
 async def whole(found: Lease) -> bytes:
-    """The body of the answer; the lease is returned."""
+    """The body of the answer; the lease is returned. Raises EOFError for one that is cut."""
     reader = ResponseReader(H1Limits())
     while (head := reader.next_head(b"POST")) is None:
         data = await found.link.receive()
-        assert data
+        if not data:
+            raise EOFError("it ended early")
         reader.receive_data(data)
     body = reader.body
     assert body is not None
     got = body.feed(reader.rest)
     while not body.complete:
         data = await found.link.receive()
-        assert data
+        if not data:
+            raise EOFError("it ended early")
         got += body.feed(data)
     found.finish(body, head.keep_alive)
     return got
