@@ -48,7 +48,7 @@ async def test_a_storm_of_cancellations_leaves_no_stream(
             word = b"%06d" % number
             with trio.move_on_after(chance.uniform(0, 0.1)) as scope:
                 try:
-                    found = await made.pool.acquire(trio.current_time() + chance.uniform(0, 0.1))
+                    found = await made.pool.acquire(trio.current_time() + chance.uniform(0, 0.05))
                 except Fault:
                     ends["fault"] += 1
                     return
