@@ -68,6 +68,17 @@ class _Dialling:
             self.link = None
 
 
+class _Place:
+    """In the queue. `called`: to look for room, but has not run since."""
+
+    __slots__ = ("called", "fresh", "since")
+
+    def __init__(self, since: float, *, fresh: bool) -> None:
+        self.since = since
+        self.fresh = fresh
+        self.called = trio.Event()
+
+
 class Trunks:
     """See the module. `dial` offers HTTP/2."""
 
@@ -82,9 +93,7 @@ class Trunks:
         self._trunks: list[H2Trunk] = []
         self._dialling: _Dialling | None = None
         self._alone = False  # the last connection chose HTTP/1.1
-        self._lot = trio.lowlevel.ParkingLot()
-        self._waiting: dict[object, float] = {}  # since when, the first one first
-        self._woken = 0  # of those, who have not run since
+        self._waiting: dict[_Place, None] = {}  # the first one first
         self._closed = False
         self.refused = False  # the provider has asked for HTTP/1.1
 
@@ -102,7 +111,7 @@ class Trunks:
 
     def wait(self, now: float) -> float:
         """How long the first who waits for room has waited, in seconds; 0: nobody does."""
-        return now - next(iter(self._waiting.values())) if self._waiting else 0.0
+        return now - next(iter(self._waiting)).since if self._waiting else 0.0
 
     async def take(
         self, origin: Origin, deadline: float, *, fresh: bool = False
@@ -128,7 +137,7 @@ class Trunks:
                 link = await self._open_for_all(origin, deadline)
             else:
                 queued = True
-                await self._queue(deadline)
+                await self._queue(deadline, fresh=fresh)
             if link is not None:
                 return link, False
         return None
@@ -234,15 +243,14 @@ class Trunks:
         self._trunks.append(trunk)
         return None
 
-    async def _queue(self, deadline: float) -> None:
+    async def _queue(self, deadline: float, *, fresh: bool) -> None:
         """Until there may be room. Raises Fault at the deadline."""
-        place = object()
-        self._waiting[place] = trio.current_time()
+        place = _Place(trio.current_time(), fresh=fresh)
+        self._waiting[place] = None
         woken = False
         try:
             with trio.move_on_at(deadline):
-                await self._lot.park()
-                self._woken -= 1
+                await place.called.wait()
                 woken = True
         finally:
             del self._waiting[place]
@@ -258,10 +266,25 @@ class Trunks:
         if self._waiting:
             # As many as find room, and no more: who wakes for nothing has lost its place.
             room = sum(one.room for one in self._trunks if not _dead(one))
-            if not room and self._dialling is None and self._wants_another(fresh=False):
+            if self.refused or self._alone:  # each dials for himself
+                room = len(self._waiting)
+            elif not room and self._may_open(fresh=False):
                 room = 1
-            if room > self._woken:
-                self._woken += len(self._lot.unpark(count=room - self._woken))
+            self._call(room - sum(place.called.is_set() for place in self._waiting))
+
+    def _call(self, number: int) -> None:
+        """Those who waited longest. Who needs a fresh one is called where it finds one."""
+        alone = self.refused or self._alone
+        fresh = alone or self._may_open(fresh=True) or self._roomy(fresh=True) is not None
+        for place in self._waiting:
+            if number <= 0:
+                return
+            if not place.called.is_set() and (fresh or not place.fresh):
+                place.called.set()
+                number -= 1
+
+    def _may_open(self, *, fresh: bool) -> bool:
+        return self._dialling is None and self._wants_another(fresh=fresh)
 
     def close(self) -> None:
         """No further calls; each connection ends with its last one."""
