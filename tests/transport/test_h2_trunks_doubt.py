@@ -4,7 +4,6 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from kproxy.errors import Fault
-from kproxy.transport.h2_proof import Proof
 from kproxy.upstream.attempt import Attempt
 from tests.fakes.attempted import attempt, whole
 from tests.fakes.h2_provider import Site, Turn, answering, lease, site
@@ -13,15 +12,6 @@ from tests.fakes.h2_provider import whole as body
 
 def ask(made: Site) -> Attempt:
     return attempt(made)  # type: ignore[arg-type]
-
-
-def test_it_is_asked_seldom_and_has_its_time() -> None:
-    proof = Proof(5, 100)
-    assert (proof.due, proof.ask(101), proof.doubt(101)) == (105, False, 0), "its SETTINGS"
-    proof.given()
-    assert (proof.ask(102), proof.due, proof.ask(103), proof.doubt(103)) == (True, 107, False, 1)
-    proof.given()
-    assert (proof.doubt(103), proof.ask(102.5), proof.ask(103)) == (0, False, True)
 
 
 async def test_a_path_that_is_forgotten_while_idle(autojump_clock: MockClock) -> None:
