@@ -30,7 +30,8 @@ SOME = settings(max_examples=max(60, settings.default.max_examples // 20))
 
 CHAT = "/v1/chat/completions"
 AUTHORIZED = f"authorization: Bearer {KEY}"
-RULE = make_rule("block", (), name="words", builtin=None, pattern="\u2603 never said")
+# A text that begins like it would be held back; it begins like no text that is likely to be tried.
+RULE = make_rule("block", (), name="words", builtin=None, pattern="\ue123 never said")
 RESCUE: Mapping[str, Any] = MappingProxyType({"x_kairosroute": {"rescue": True}})
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
