@@ -48,13 +48,12 @@ class Lane:
     """The pattern of one stream's chunks. It knows nothing of what was received before: the
     framing must be between two chunks, and the reader of events between two events."""
 
-    __slots__ = ("_padded", "_start", "_tail", "_until")
+    __slots__ = ("_start", "_tail", "_until")
 
     def __init__(self, start: bytes, until: bytes, tail: bytes | None) -> None:
         self._start = start  # of the event, up to the text
         self._until = until  # from the text to the chunk's end, or to the padding
-        self._tail = b"" if tail is None else tail  # from there to the chunk's end
-        self._padded = tail is not None
+        self._tail = tail  # from there to the chunk's end; None: there is no padding
 
     @classmethod
     def learn(cls, event: bytes, text: int) -> Self | None:
@@ -88,7 +87,7 @@ class Lane:
         if not data.startswith(self._until, end):
             return -1
         last += len(self._until)
-        if self._padded:
+        if self._tail is not None:
             last = _end(data, last)
             if not data.startswith(self._tail, last):
                 return -1
