@@ -57,8 +57,6 @@ def refused_line(refusal: Refusal, unix_now: float) -> AccessLine:
         route="none",
         status=refusal.status,
         ending=Ending.REJECTED.value,
-        total_ms=0.0,
-        bytes_out=0,
         error=refusal.code,
     )
 

@@ -134,8 +134,7 @@ class Router:
     def refused(self, refusal: Refusal) -> None:
         """Count it, and write it down: a caller may ask what became of that name."""
         service = self._service
-        service.metrics.request("none", refusal.status, 0.0)
-        service.metrics.refused(refusal.code)
+        service.metrics.malformed(refusal.status, refusal.code)
         if service.access is not None:
             service.access.note(refused_line(refusal, service.unix_now()))
 

@@ -64,8 +64,8 @@ class AccessLine(msgspec.Struct, frozen=True, omit_defaults=True):
     route: str
     status: int  # 0: nothing was sent
     ending: str
-    total_ms: float
-    bytes_out: int
+    total_ms: float | None = None
+    bytes_out: int | None = None
     bytes_in: int = 0
     trace_id: str | None = None
     account: str | None = None

@@ -146,6 +146,11 @@ class Metrics:
         self._requests[route, str(status) if status else "cancelled"] += 1
         _observe(self._duration, (route,), seconds)
 
+    def malformed(self, status: int, code: str) -> None:
+        """Something was answered that was no request; nobody knows when it began."""
+        self._requests["none", str(status)] += 1
+        self.refused(code)
+
     def refused(self, code: str) -> None:
         """A caller was told this code instead of an answer."""
         self._refused[code if code in REFUSALS else OTHER,] += 1
