@@ -97,7 +97,7 @@ def test_the_lock_pins_what_the_base_needs() -> None:
         "a>=1 --hash=sha256:" + "0" * 64,
         "a[b]==1 --hash=sha256:" + "0" * 64,
         "a @ https://example.org/a.whl --hash=sha256:" + "0" * 64,
-        "--extra-index-url https://example.org/index\n",
+        "-i https://example.org/a\n",
     ],
 )
 def test_a_loose_lock_is_refused(line: str) -> None:
