@@ -31,8 +31,9 @@ def nanos(usd: str | float) -> int:
 
 def round_half_up(numerator: int, denominator: int) -> int:
     """`numerator / denominator` to the nearest integer, halves away from zero."""
-    sign = -1 if numerator < 0 else 1
-    return sign * ((2 * abs(numerator) + denominator) // (2 * denominator))
+    if numerator < 0:
+        return -round_half_up(-numerator, denominator)
+    return (2 * numerator + denominator) // (2 * denominator)
 
 
 def format_usd(amount: int) -> str:

@@ -82,6 +82,8 @@ def reserve(service: Service, passed: Passed, prompt_tokens: int, plan: Plan) ->
     what is held is the most of those that may run at one time. Each of the plan may be reached,
     since one that rests when its turn comes does not count.
     """
+    if len(plan.attempts) == 1:
+        return _hold(service, passed, _may_use(passed, prompt_tokens, plan.attempts[0])), plan
     fitting = list(plan.attempts)
     while True:
         amounts = [_may_use(passed, prompt_tokens, spec) for spec in fitting]

@@ -66,7 +66,8 @@ async def _answer(service: Service, exchange: Exchange, decode: Decode) -> None:
     body = await exchange.read_body()
     call = decode(body, service.json_limits)
     validate(call.request, paid=caller.paid, offered=service.plugins.offered)
-    ours = service.plugins.bring_tools(call.request.plugins or ())
+    plugins = call.request.plugins
+    ours = plugins is not None and service.plugins.bring_tools(plugins)
     forms = read_forms(call.request, call.fields, ours=ours)
     if forms is not None and forms.content is not None:
         await service.apart.check(forms.content, _deadline(service, exchange, call))

@@ -109,7 +109,7 @@ async def answer_compared(job: Job, entries: Sequence[Entry]) -> None:
         job.settlement(), provider=None, model=None, summary=summed_up(compared)
     )
     named = Named("chatcmpl-" + job.exchange.id, int(job.service.unix_now()))
-    body = splice(comparison_json(named, compared, job.shown), job.extension(settlement))
+    body = splice(comparison_json(named, compared, job.tally.shown), job.extension(settlement))
     headers = [JSON_TYPE, *job.fields(None), *settlement.fields]
     await deliver(job, Answer(200, headers, body))
 

@@ -65,7 +65,7 @@ async def healed_answer(job: Job, forms: Forms, first: Replied, ask: Ask) -> Rep
     `ask` carries out a plan. Raises what our own end of the request does, nothing of a provider's.
     """
     outcome = _complete(job, first)
-    job.show(outcome)
+    job.tally.show(outcome)
     said = spoken(first.body)
     reports = await _healed(job, forms, said)
     told = merged(reports.values())
@@ -91,7 +91,7 @@ async def _second(job: Job, forms: Forms, second: Replied) -> Replied | None:
     if not said or (told is not None and not told.healed):
         return None
     job.healed = Healed("", healed=True, done=(ASKED, *(() if told is None else told.done)))
-    job.show(outcome)
+    job.tally.show(outcome)
     return _respoken(second, said, reports)
 
 

@@ -14,20 +14,21 @@ import trio
 from msgspec import Raw
 from msgspec.structs import replace
 
-from kproxy.admission.quota import NOTHING, Amount, counted
+from kproxy.admission.quota import NOTHING, Amount
 from kproxy.api.admit import Passed, limited_by, reserve
 from kproxy.api.idempotency import Keep
 from kproxy.api.plugged import Plugged
-from kproxy.api.record import CHARGED, AttemptRecord, ending_of
+from kproxy.api.record import AttemptRecord, ending_of
 from kproxy.api.service import Held, Service
+from kproxy.api.tally import Tally
 from kproxy.downstream.exchange import Exchange, ExchangeState
 from kproxy.downstream.respond import Answer
-from kproxy.errors import DeadlineExceeded, Exhausted, FaultKind, Rejected, Withheld
+from kproxy.errors import DeadlineExceeded, Exhausted, Rejected, Withheld
 from kproxy.guard.guarded import Guarded
 from kproxy.guard.heal import Healed
 from kproxy.ledger.receipt import attempts_json
-from kproxy.ledger.settle import Settlement, extension_json, savings, total_cost, total_usage, used
-from kproxy.outcome import AttemptOutcome, Ending, Usage
+from kproxy.ledger.settle import Settlement, extension_json, savings
+from kproxy.outcome import AttemptOutcome, Ending
 from kproxy.routing.budget import affordable
 from kproxy.routing.candidates import is_auto
 from kproxy.routing.chain import Chain
@@ -77,7 +78,8 @@ class Job:
         self.plan = plan
         self.deadline = exchange.arrived + plan.total
         self.receipt_id = "rcpt_" + exchange.id
-        self.outcomes: list[AttemptOutcome] = []
+        self.tally = Tally()
+        self.outcomes = self.tally.outcomes
         self.begun = 0  # how many of them were before the round under way
         self.joins: tuple[Join, ...] = ()
         self.is_decided = False  # what is cancelled now was superseded
@@ -85,10 +87,8 @@ class Job:
         self.passed = admitted.passed
         self.held_too: list[Held] = []  # for attempts beyond the plan: healing.py, rounds.py
         self.healed: Healed | None = None  # what became of the answer's JSON
-        self._answered: AttemptOutcome | None = None  # where it was not the last attempt
         self._admitted = admitted
         self.adopted: AttemptRecord | None = None  # whose words the caller is being shown
-        self._parts: list[AttemptOutcome] = []  # that the caller was shown words of
         self._is_late = False  # our clock ended the answer between two of its rounds
         self._is_withheld = False  # a rule of the operator's did
         self._concluded = False
@@ -130,6 +130,7 @@ class Job:
         now, model = trio.current_time(), spec.model
         grant = self.service.routes.admit(model.key, now)
         timing = Timing(
+            started=now,
             total=min(self.deadline, now + spec.total),
             first=chain.allowance(spec, now, self.deadline),
             gap=spec.gap,
@@ -195,35 +196,17 @@ class Job:
     def note(self, record: AttemptRecord, outcome: AttemptOutcome) -> None:
         """An attempt has ended."""
         self.running.pop(record, None)
-        self.outcomes.append(outcome)
-        if record.shown and outcome.usage is not None:
-            self._parts.append(outcome)
+        self.tally.note(outcome, shown=record.shown)
 
     def forget(self, record: AttemptRecord) -> None:
         """The provider was not asked after all."""
         self.running.pop(record, None)
 
-    def show(self, outcome: AttemptOutcome) -> None:
-        """Of several attempts that are complete, this is the one whose words the caller gets."""
-        self._parts = [part for part in self._parts if part is not self._answered]
-        self._parts.append(outcome)
-        self._answered = outcome
-
     @property
     def answered_by(self) -> str:
         """The `provider/id` whose words were the last of the answer; one attempt has ended."""
-        last = self._answered or self.outcomes[-1]
+        last = self.tally.last
         return f"{last.provider}/{last.model}"
-
-    @property
-    def shown(self) -> Usage:
-        """What the parts of the answer that the caller was shown have used."""
-        return total_usage([part.usage for part in self._parts if part.usage is not None])
-
-    @property
-    def used(self) -> Usage:
-        """The same, and what answers have used that were asked for and are not shown."""
-        return used(self.outcomes, self._parts)
 
     def conclude(self, status: Ending) -> None:
         """Leave the receipt, and count what is charged. Only the first call does anything: what is
@@ -257,27 +240,8 @@ class Job:
             self._kept = receipt
 
     def _charged(self, status: Ending) -> Amount:
-        """What counts against the account's limits: nothing for a refused or failed request, and
-        of any other not the attempts that failed before a word of them was shown.
-
-        An answer that our own clock ended is no failed one: the caller, who may set that clock,
-        has what was said before. Nor is one that a rule of the operator's keeps back, whole or
-        streamed: the caller, who may choose the words, had a provider write it.
-        """
-        last = self._parts[-1] if self._parts else None
-        was_late = self._is_late or (
-            last is not None and last.fault == FaultKind.TOTAL_TIMEOUT.value
-        )
-        is_failed = status in (Ending.REJECTED, Ending.FAULT)
-        if status is Ending.ERROR or (is_failed and not (was_late or self._is_withheld)):
-            return NOTHING
-        tier, amounts = self._admitted.passed.caller.tier, []
-        for outcome in self.outcomes:
-            usage = outcome.usage
-            if usage is not None and (outcome.ending in CHARGED or outcome in self._parts):
-                used, managed = usage.prompt_tokens + usage.completion_tokens, not outcome.own_key
-                amounts.append(counted(tier, used, outcome.cost or 0, managed=managed))
-        return Amount(sum(one.tokens for one in amounts), sum(one.spend for one in amounts))
+        tier, spoken = self._admitted.passed.caller.tier, self._is_late or self._is_withheld
+        return self.tally.charged(status, tier, spoken=spoken)
 
     def settle(self) -> Settlement:
         """What the caller is told of a complete answer. The receipt is left before it leaves."""
@@ -287,13 +251,13 @@ class Job:
     def settlement(self) -> Settlement:
         """The same, where the receipt is still to be left."""
         healed = self.healed or Healed("")
-        last, request = self._answered or self.outcomes[-1], self.call.request
+        last, request = self.tally.last, self.call.request
         return Settlement(
             provider=self.service.catalog.provider(last.provider).display,
             model=last.model,
-            cost=self._cost(),
-            savings=self._savings(self.shown),
-            estimated=any(one.usage is not None and one.usage.estimated for one in self.outcomes),
+            cost=self.tally.cost,
+            savings=self._savings(),
+            estimated=self.tally.estimated,
             routed_from=request.model,
             receipt_id=self.receipt_id,
             attempts=len(self.outcomes),
@@ -330,7 +294,7 @@ class Job:
         return min(rests, default=0.0) or None
 
     def _keys(self) -> tuple[str, ...]:
-        return tuple(spec.model.key for spec in self.plan.attempts)
+        return tuple([spec.model.key for spec in self.plan.attempts])
 
     @property
     def _fired(self) -> tuple[Fired, ...]:
@@ -340,16 +304,13 @@ class Job:
     def _reports(self) -> tuple[PluginReport, ...]:
         return () if self.plugged is None else tuple(self.plugged.reports)
 
-    def _cost(self) -> int | None:
-        return total_cost([outcome.cost for outcome in self.outcomes])
-
-    def _savings(self, usage: Usage) -> int:
+    def _savings(self) -> int:
         pinned = not is_auto(self.call.request.model)
-        return savings(usage, self.service.reference, self._cost(), pinned=pinned)
+        return savings(self.tally.shown, self.service.reference, self.tally.cost, pinned=pinned)
 
     def _receipt(self, status: Ending, charged: Amount) -> Receipt:
         plan, exchange, caller = self.plan, self.exchange, self._admitted.passed.caller
-        usage = self.used if self._parts else None
+        usage = self.tally.used if self.tally.has_shown else None
         chosen = plan.attempts[0].model
         latency = trio.current_time() - exchange.arrived
         firsts = [one.first_token for one in self.outcomes if one.first_token is not None]
@@ -372,8 +333,8 @@ class Job:
             attempts=tuple(self.outcomes),
             execution=Execution(
                 status=status,
-                cost=self._cost(),
-                savings=0 if usage is None else self._savings(self.shown),
+                cost=self.tally.cost,
+                savings=0 if usage is None else self._savings(),
                 latency=latency,
                 first_token=min(firsts, default=None),
                 usage=usage,
@@ -388,9 +349,11 @@ class Job:
         )
 
     def _server_timing(self, attempt: Attempt | None) -> bytes:
-        spans = [(b"plan", self._planned - self.exchange.arrived)]
-        if attempt is not None:
-            times = attempt.times
-            first = (times.first_token or times.head) - times.connected
-            spans += [(b"connect", times.connected - times.started), (b"first_token", first)]
-        return b", ".join([b"%b;dur=%.3f" % (name, 1000 * span) for name, span in spans])
+        plan = b"plan;dur=%.3f" % (1000 * (self._planned - self.exchange.arrived))
+        if attempt is None:
+            return plan
+        times = attempt.times
+        connect = times.connected - times.started
+        first = (times.first_token or times.head) - times.connected
+        spans = (plan, 1000 * connect, 1000 * first)
+        return b"%b, connect;dur=%.3f, first_token;dur=%.3f" % spans

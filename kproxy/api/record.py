@@ -38,12 +38,8 @@ from kproxy.transport.duplex import Broken, Expired
 from kproxy.upstream.attempt import Attempt
 from kproxy.wire.events import Headers
 
-__all__ = ["CHARGED", "AttemptRecord", "ending_of"]
+__all__ = ["AttemptRecord", "ending_of"]
 
-
-CHARGED = (Ending.COMPLETE, Ending.SUPERSEDED, Ending.CANCELLED, Ending.REJECTED)
-"""Ends of an attempt that are no provider's failure: what was used until then is charged. Of a
-provider's refusal that is nothing; of a rule's, that an answer meets, what was written."""
 
 OF_THE_KEY = frozenset({FaultKind.CREDENTIAL, FaultKind.RATE_LIMITED})
 """Faults that say something of the key: of a caller's own one, nothing that concerns others."""
@@ -176,7 +172,7 @@ class AttemptRecord:
         if self.own_key and fault.kind in OF_THE_KEY:
             self._grant.abandoned(now, None)
         else:
-            given = self.attempt.timing.given(self.attempt.times.started)
+            given = self.attempt.timing.given
             accrued = accrues(fault, given, self.spec.full)
             self._grant.failed(now, fault, accrued=accrued)
         metrics = job.service.metrics
@@ -225,10 +221,7 @@ class AttemptRecord:
         job.note(self, outcome)
         if self.span_id and job.exchange.trace is not None:
             job.exchange.trace.attempts.append(self._asked(outcome))
-        metrics = job.service.metrics
-        metrics.attempt(model.provider, model.id, ending)
-        if usage is not None:
-            metrics.used(model.provider, model.id, usage, paid)
+        job.service.metrics.attempt(outcome)
         self.flow = None  # which knows us: nothing that a request leaves may hold its prompt
 
     def _asked(self, outcome: AttemptOutcome) -> Asked:

@@ -211,7 +211,7 @@ class Rounds:
             usage=bill.usage,
             cost=bill.cost,
         )
-        self._job.outcomes.insert(-1, line)
+        self._job.tally.note_before(line)
 
     def _refused(self, tool: Tool, number: int) -> str | None:
         if number >= AT_ONCE:

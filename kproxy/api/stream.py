@@ -72,7 +72,7 @@ async def answer_stream(job: Job) -> None:
         following = await _carry_on(job, rounds, calls, won.withheld())
         if following is None:
             break
-        asked = _Asked(following.fields, Transcript.behind(calls.frame, job.shown), rounds)
+        asked = _Asked(following.fields, Transcript.behind(calls.frame, job.tally.shown), rounds)
         won = await _begin(job, following.plan, asked)
     job.exchange.complete()
 
@@ -107,7 +107,7 @@ async def _carry_on(job: Job, rounds: Rounds, calls: Calls, due: str) -> Next | 
     settlement = job.settle()
     if job.call.request.include_usage:
         events += _event(last)
-        last = usage_of(calls.frame, usage_json(job.shown))
+        last = usage_of(calls.frame, usage_json(job.tally.shown))
     events += _event(splice(last, job.extension(settlement))) + DONE
     if job.service.journal.strict:
         await job.service.journal.durable()
@@ -232,7 +232,7 @@ async def _rescue(job: Job, broken: Committed, fault: Fault, asked: _Asked) -> C
     fields = continued(asked.fields, text, transcript.tokens)
     if fields is None:
         return None
-    transcript.join(text, job.shown)
+    transcript.join(text, job.tally.shown)
     job.is_decided = False  # a race for the part that broke: nobody has overtaken who goes on
     try:
         won = await _begin(job, plan, asked._replace(fields=fields), shown=text)

@@ -76,8 +76,8 @@ async def answer_whole(job: Job) -> None:
         body = await completed(job, won)
     if rounds is not None:
         body = _joined(job, rounds, body, stopped=stopped)
-    elif job.used != job.shown:  # another answer was asked for beside this one
-        body = with_usage(body, job.used)
+    elif job.tally.asked_more:  # another answer was asked for beside this one
+        body = with_usage(body, job.tally.used)
     settlement = job.settlement()
     body = splice(body, job.extension(settlement))
     headers = [JSON_TYPE, *job.fields(won.record.attempt), *settlement.fields]
@@ -105,7 +105,7 @@ def _joined(job: Job, rounds: Rounds, body: bytes, *, stopped: bool) -> bytes:
     """The last answer with what the rounds have said; `stopped`: it is one of these itself."""
     last = read_round(body, rounds.names)
     texts = rounds.texts if stopped else [*rounds.texts, last.said.text]
-    usage = job.used if rounds.made > 1 or job.used != job.shown else None
+    usage = job.tally.used if rounds.made > 1 or job.tally.asked_more else None
     return whole_answer(body, last, Whole(texts, rounds.images, usage))
 
 

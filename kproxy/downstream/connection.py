@@ -28,7 +28,7 @@ from kproxy.downstream.date import DateSource, no_date
 from kproxy.downstream.exchange import BodyLimits, Exchange, ExchangeState
 from kproxy.downstream.linger import linger
 from kproxy.transport.duplex import Broken, Duplex, Expired
-from kproxy.wire.events import Closed, ProtocolError, RequestHead
+from kproxy.wire.events import Closed, NeedData, ProtocolError, RequestHead
 from kproxy.wire.frame import response_head
 from kproxy.wire.h1 import RequestReader
 from kproxy.wire.h2_events import H2Limits
@@ -165,18 +165,18 @@ class Connection:
     async def _next_head(self) -> RequestHead | None:
         """The next request's head; None where there is none to come. Raises ProtocolError."""
         reader, link, params = self._reader, self._link, self._params
-        timed = reader.buffered > 0 or not self._served
+        timed, heard = reader.buffered > 0 or not self._served, False
         link.deadline = trio.current_time() + (params.head if timed else params.idle)
         if self._draining:
             link.deadline = trio.current_time()
-        while True:
-            event = reader.next_event()
-            if isinstance(event, RequestHead):
-                link.deadline = math.inf
-                return event
+        event = reader.next_event() if timed else NeedData.NEED_DATA
+        while not isinstance(event, RequestHead):
             if event is Closed.CLOSED:
                 return None
             self._idle = reader.buffered == 0
+            if heard and not timed:
+                timed = True
+                link.deadline = trio.current_time() + params.head
             try:
                 data = await link.receive()
             except Expired:
@@ -185,10 +185,11 @@ class Connection:
                 raise ProtocolError(408, "The request's head did not arrive in time.") from None
             finally:
                 self._idle = False
-            if not timed:
-                timed = True
-                link.deadline = trio.current_time() + params.head
+            heard = True
             reader.receive_data(data)
+            event = reader.next_event()
+        link.deadline = math.inf
+        return event
 
     async def _answer(self, exchange: Exchange) -> None:
         if not self._params.half_close:

@@ -26,6 +26,7 @@ class LoopLag:
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self.standing = 0.0  # the least of the last looks: one late turn is no overload
         self._last = deque([0.0] * LOOKS, LOOKS)
 
     async def run(self) -> NoReturn:
@@ -35,11 +36,7 @@ class LoopLag:
             await trio.sleep_until(due)
             self.seconds = trio.current_time() - due
             self._last.append(self.seconds)
-
-    @property
-    def standing(self) -> float:
-        """The least lateness of the last looks, in seconds: one late turn is no overload."""
-        return min(self._last)
+            self.standing = min(self._last)
 
     def overloaded(self) -> bool:
         """Whether the loop is too late for work that can be left out."""

@@ -15,7 +15,7 @@ from itertools import accumulate
 from typing import Protocol
 
 from kproxy.errors import FaultKind
-from kproxy.outcome import AttemptOutcome, Ending, Usage
+from kproxy.outcome import AttemptOutcome
 from kproxy.routing.live import Live
 from kproxy.schema.receipt import PluginReport
 from kproxy.telemetry.pooled import Family, Merge, Named, add_up, decode, encode, lasting
@@ -183,21 +183,20 @@ class Metrics:
         """The first token of an answer has come."""
         _observe(self._first_token, self.labels(provider, model), seconds)
 
-    def attempt(self, provider: str, model: str, ending: Ending) -> None:
-        """An attempt has ended."""
-        self._attempts[*self.labels(provider, model), ending.value] += 1
+    def attempt(self, outcome: AttemptOutcome) -> None:
+        """An attempt has ended: what it used, and nano-dollars where the price is known."""
+        labels, usage = self.labels(outcome.provider, outcome.model), outcome.usage
+        self._attempts[*labels, outcome.ending.value] += 1
+        if usage is None:
+            return
+        self._tokens[*labels, "prompt"] += usage.prompt_tokens
+        self._tokens[*labels, "completion"] += usage.completion_tokens
+        if outcome.cost:
+            self._cost[labels] += outcome.cost
 
     def fault(self, provider: str, kind: FaultKind) -> None:
         """An attempt has failed."""
         self._faults[provider, kind.value] += 1
-
-    def used(self, provider: str, model: str, usage: Usage, cost: int | None) -> None:
-        """An answer is complete: tokens, and nano-dollars where the price is known."""
-        labels = self.labels(provider, model)
-        self._tokens[*labels, "prompt"] += usage.prompt_tokens
-        self._tokens[*labels, "completion"] += usage.completion_tokens
-        if cost:
-            self._cost[labels] += cost
 
     def share(self, colleagues: Colleagues) -> None:
         """Count on from what a predecessor has left, and answer for all from now on."""

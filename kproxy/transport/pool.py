@@ -183,7 +183,10 @@ class Pool:
         Raises Fault (pool, connect, TLS) at the latest at `deadline`, absolute. The caller returns
         the lease by `finish` or `close`.
         """
-        await self._enter(deadline)
+        if self._gate.value:
+            self._gate.acquire_nowait()
+        else:
+            await self._queue(deadline)
         try:
             if not fresh and (link := self._reuse()) is not None:
                 return Lease(self, link, reused=True)
@@ -199,10 +202,7 @@ class Pool:
             self._gate.release()
             raise
 
-    async def _enter(self, deadline: float) -> None:
-        if self._gate.value:
-            self._gate.acquire_nowait()
-            return
+    async def _queue(self, deadline: float) -> None:
         place = object()
         self._waiting[place] = trio.current_time()
         try:

@@ -15,8 +15,8 @@ __all__ = ["ask"]
 
 async def ask(endpoint: Endpoint, patience: float, body: bytes) -> bytes:
     """The body of a 200, within `patience` seconds. Raises Fault, the connection closed."""
-    deadline = trio.current_time() + patience
-    attempt = Attempt(endpoint, "", Timing(total=deadline, first=deadline, gap=patience))
+    now = trio.current_time()
+    attempt = Attempt(endpoint, "", Timing(now, now + patience, now + patience, patience))
     try:
         await attempt.open(endpoint.request(body, []))
         answer = await attempt.read_whole()

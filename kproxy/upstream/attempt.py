@@ -41,15 +41,18 @@ ERROR_BODY = 65_536
 
 
 class Timing(msgspec.Struct, frozen=True):
-    """Absolute deadlines of one attempt, and the longest silence inside an answer in seconds."""
+    """When one attempt starts, its absolute deadlines, and the longest silence inside an answer in
+    seconds."""
 
+    started: float
     total: float
     first: float
     gap: float
 
-    def given(self, started: float) -> Timeouts:
-        """The same as durations, for an attempt that started then; at least a nanosecond."""
-        least = 1e-9
+    @property
+    def given(self) -> Timeouts:
+        """The same as durations; at least a nanosecond."""
+        least, started = 1e-9, self.started
         return Timeouts(
             max(least, self.total - started), max(least, self.first - started), self.gap
         )
@@ -83,7 +86,7 @@ class Attempt:
         self.endpoint = endpoint
         self.model = model
         self.timing = timing
-        self.times = AttemptTimes(started=trio.current_time())
+        self.times = AttemptTimes(timing.started)
         self.accepted = False  # a 200 has come: from here on it may be billed
         self.sent = False  # the provider has the whole request, and may be working on it
         self._lease: Lease | None = None

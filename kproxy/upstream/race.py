@@ -96,6 +96,8 @@ async def carry_out(chain: Chain, deadline: float, runner: Runner[Won]) -> Won:
 class _Loop(Generic[Won]):
     """One request's loop."""
 
+    _failed: trio.Event  # since it was last looked at; where attempts run beside each other
+
     def __init__(self, chain: Chain, deadline: float, runner: Runner[Won]) -> None:
         self._chain = chain
         self._deadline = deadline
@@ -103,7 +105,6 @@ class _Loop(Generic[Won]):
         self._faults: list[tuple[str, Fault]] = []
         self._running: list[AttemptSpec] = []
         self._hedged: set[str] = set()  # model keys whose hedge was paid for
-        self._failed = trio.Event()  # since it was last looked at
         self._won: list[Won] = []  # one at most
         self._refusal: Rejected | None = None  # that ended the race
         self._put_off: Rejected | None = None  # where somebody else was hoped for

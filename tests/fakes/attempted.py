@@ -23,7 +23,7 @@ AT_REST = PoolStatistics(leased=0, idle=0, lingering=0)
 def attempt(reached: Reached, total: float = 60, first: float = 20, gap: float = 5) -> Attempt:
     """An attempt with deadlines this many seconds from now."""
     now = trio.current_time()
-    return Attempt(reached.endpoint, "m", Timing(now + total, now + first, gap))
+    return Attempt(reached.endpoint, "m", Timing(now, now + total, now + first, gap))
 
 
 async def opened(reached: Reached, **seconds: float) -> Attempt:

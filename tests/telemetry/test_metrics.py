@@ -19,6 +19,16 @@ def value(metrics: Metrics, name: str, **labels: str) -> float:
     return sample(metrics.collect(), name, labels)
 
 
+def _ended(
+    provider: str,
+    model: str,
+    ending: Ending = Ending.COMPLETE,
+    usage: Usage | None = None,
+    cost: int | None = 0,
+) -> AttemptOutcome:
+    return AttemptOutcome(model, provider, 0.0, None, 1.0, ending, usage=usage, cost=cost)
+
+
 def test_requests(metrics: Metrics) -> None:
     metrics.request("/livez", 200, 0.25)
     metrics.request("/livez", 200, 0.5)
@@ -30,7 +40,7 @@ def test_requests(metrics: Metrics) -> None:
 
 def test_attempts_and_faults(metrics: Metrics) -> None:
     for ending in Ending:
-        metrics.attempt("acme", "m", ending)
+        metrics.attempt(_ended("acme", "m", ending))
         assert value(metrics, "kproxy_attempts_total", **KNOWN, ending=ending.value) == 1
     for kind in FaultKind:
         metrics.fault("acme", kind)
@@ -38,8 +48,10 @@ def test_attempts_and_faults(metrics: Metrics) -> None:
 
 
 def test_tokens_and_cost(metrics: Metrics) -> None:
-    metrics.used("acme", "m", Usage(prompt_tokens=3, completion_tokens=2), 1_500_000_000)
-    metrics.used("acme", "m", Usage(prompt_tokens=1, completion_tokens=1), None)
+    first = Usage(prompt_tokens=3, completion_tokens=2)
+    metrics.attempt(_ended("acme", "m", usage=first, cost=1_500_000_000))
+    unpriced = Usage(prompt_tokens=1, completion_tokens=1)
+    metrics.attempt(_ended("acme", "m", usage=unpriced, cost=None))
     assert value(metrics, "kproxy_tokens_total", **KNOWN, type="prompt") == 4
     assert value(metrics, "kproxy_tokens_total", **KNOWN, type="completion") == 3
     assert value(metrics, "kproxy_cost_usd_total", **KNOWN) == 1.5
@@ -54,7 +66,7 @@ def test_first_tokens_fall_into_buckets(metrics: Metrics) -> None:
 
 def test_names_that_callers_invent_share_a_label(metrics: Metrics) -> None:
     for number in range(1_000):
-        metrics.attempt("acme", f"invented-{number}", Ending.COMPLETE)
+        metrics.attempt(_ended("acme", f"invented-{number}"))
     other = {"provider": "acme", "model": "other", "ending": "complete"}
     assert value(metrics, "kproxy_attempts_total", **other) == 1_000
     assert b"invented" not in metrics.render()
@@ -126,10 +138,10 @@ def test_gauges_are_read_when_they_are_rendered(metrics: Metrics) -> None:
 
 
 def test_models_of_another_configuration(metrics: Metrics) -> None:
-    metrics.attempt("new", "n", Ending.COMPLETE)
+    metrics.attempt(_ended("new", "n"))
     metrics.know([("new", "n")])
     for provider, model in (("new", "n"), ("acme", "m")):
-        metrics.attempt(provider, model, Ending.COMPLETE)
+        metrics.attempt(_ended(provider, model))
     assert (
         value(metrics, "kproxy_attempts_total", provider="new", model="n", ending="complete") == 1
     )

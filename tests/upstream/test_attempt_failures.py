@@ -259,7 +259,7 @@ async def test_a_connection_that_did_not_take_the_request_is_not_kept(
 
     pool = Pool(ORIGIN, dial, Timers(), PoolParams())
     now = trio.current_time()
-    one = Attempt(endpoint(pool), "m", Timing(now + 9, now + 9, 9))
+    one = Attempt(endpoint(pool), "m", Timing(now, now + 9, now + 9, 9))
     assert await whole(one) == b"early"
     assert pool.statistics() == AT_REST
     assert ours.closed
@@ -280,7 +280,7 @@ async def test_an_answer_before_the_request_was_read_is_heard() -> None:
         async with hubbed() as (hub, nursery):
             pool = Pool(origin, dialler(hub, None), hub.timers, PoolParams())
             now = trio.current_time()
-            one = Attempt(endpoint(pool), "m", Timing(now + 30, now + 30, 30))
+            one = Attempt(endpoint(pool), "m", Timing(now, now + 30, now + 30, 30))
             nursery.start_soon(trio.to_thread.run_sync, refuse)
             with pytest.raises(Rejected) as rejected:
                 await one.open(one.endpoint.request(b"x" * 30_000_000, []))
