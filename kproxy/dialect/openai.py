@@ -27,6 +27,10 @@ OURS = frozenset({
 })  # fmt: skip
 """Request members that are kproxy's own and never go upstream (contract section 2)."""
 
+_OF_ALL = OURS | {"model"}
+_OF_STREAMS = _OF_ALL | {"stream_options"}
+"""Members that are written anew, or left out."""
+
 USAGE_ASKED = b'{"include_usage":true}'
 
 MAX_MESSAGE = 2_000
@@ -41,6 +45,9 @@ MOST_RETRY_AFTER = 3_600
 _LONGEST_SECONDS, _LONGEST_MS = 4, 7  # digits
 
 STATUS_FAULTS = MappingProxyType({404: FaultKind.NOT_FOUND, 429: FaultKind.RATE_LIMITED})
+
+
+_encode = msgspec.json.Encoder().encode  # what is raw stays as it is
 
 
 class OpenAI:
@@ -66,15 +73,12 @@ class OpenAI:
         """See `Dialect.encode`. A limit that nobody asked for is the provider's own."""
         if not self._plain:
             fields = _fitted(fields, self._quirks)
-        parts = [b'{"model":', msgspec.json.encode(upstream)]
-        for name, raw in fields.items():
-            if name == "model" or name in OURS or (stream and name == "stream_options"):
-                continue
-            parts += (b",", msgspec.json.encode(name), b":", bytes(raw))
+        taken = _OF_STREAMS if stream else _OF_ALL
+        kept = {name: raw for name, raw in fields.items() if name not in taken}
+        sent: dict[str, str | msgspec.Raw] = {"model": upstream, **kept}
         if stream and self._quirks.asks_usage:
-            parts += (b',"stream_options":', _ask_usage(fields.get("stream_options")))
-        parts.append(b"}")
-        return b"".join(parts)
+            sent["stream_options"] = msgspec.Raw(_ask_usage(fields.get("stream_options")))
+        return _encode(sent)
 
     def refuses(self, fields: Mapping[str, msgspec.Raw]) -> NotCarried | None:
         """See `Dialect.refuses`."""

@@ -260,7 +260,8 @@ class Exchange:
             self.keep_alive = False
         elif self._unread:
             self.skip_body()
-        answer = self.conditional(answer)
+        if self.head.method != b"POST":  # which has no condition, see preconditions.py
+            answer = self.conditional(answer)
         fields = list(answer.headers)
         if answer.status not in UNTOLD:
             fields.append((b"content-length", b"%d" % len(answer.body)))

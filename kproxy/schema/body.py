@@ -26,9 +26,9 @@ _MESSAGE_LENGTH = 400  # of our own error text: a caller's value is quoted, neve
 
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_name = msgspec.json.Decoder(str).decode
+_encode = msgspec.json.Encoder().encode  # as OpenAI's clients write, without a space
 
 _NAME = re.compile(rb'[ \t\n\r]*+"([^"\\]*+(?:\\.[^"\\]*+)*+)"[ \t\n\r]*+:[ \t\n\r]*+', re.DOTALL)
-_COMPACT, _SPACED = (b'"%b":%b', b","), (b'"%b": %b', b", ")  # OpenAI's clients, and Python
 _NEXT = re.compile(rb"[ \t\n\r]*+([,}])")
 
 
@@ -85,7 +85,8 @@ def refuse_repeated(body: bytes, fields: dict[str, Raw]) -> None:
     A dict keeps the place of a name's first value and the bytes of its last. So if every name is
     there once, the body is the dict's items in order; at the first that differs, one is repeated.
     """
-    if _joined(fields, spaced=b'": ' in body[:_NAME_LENGTH]) == body.strip():
+    as_usual = _spaced(fields) if b'": ' in body[:_NAME_LENGTH] else _encode(fields)
+    if as_usual == body.strip():
         return  # as clients write it: the dict's items in order, and nothing else
     position = body.index(b"{") + 1
     following = b"}"
@@ -108,11 +109,10 @@ def refuse_repeated(body: bytes, fields: dict[str, Raw]) -> None:
         raise _repeated(_decode_name(b'"%b"' % match[1]) if match else "")
 
 
-def _joined(fields: dict[str, Raw], *, spaced: bool) -> bytes:
-    """The object as it is usually written, with the spaces of Python's `json` or without any."""
-    member, between = _SPACED if spaced else _COMPACT
-    items = [member % (name.encode(), bytes(value)) for name, value in fields.items()]
-    return b"{" + between.join(items) + b"}"
+def _spaced(fields: dict[str, Raw]) -> bytes:
+    """The object as Python's `json` writes it."""
+    items = [b'"%b": %b' % (name.encode(), bytes(value)) for name, value in fields.items()]
+    return b"{" + b", ".join(items) + b"}"
 
 
 def _repeated(name: str) -> Rejected:

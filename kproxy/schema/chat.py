@@ -207,7 +207,7 @@ class ChatCall(msgspec.Struct, frozen=True):
     @property
     def prompt(self) -> bytes:
         """The JSON of messages, tools and the answer's schema: what the model will read."""
-        return b"".join(bytes(self.fields[name]) for name in PROMPT if name in self.fields)
+        return b"".join([bytes(self.fields[name]) for name in PROMPT if name in self.fields])
 
     @property
     def user(self) -> str:

@@ -99,7 +99,12 @@ class Output(msgspec.Struct, frozen=True):
         once there are any (contract section 6); a role alone does not."""
         if not (self.refusal or self.reasoning_content or self.reasoning or self.tool_calls):
             return _written_bytes(self.content) + _written_bytes(self.function_call)
-        return sum(map(_written_bytes, self._written))
+        size = 0
+        for raw in self._written:
+            length = len(raw)
+            if length > _LONGEST_EMPTY or (length and bytes(raw) not in _EMPTY_VALUES):
+                size += length - _QUOTES
+        return size
 
     @property
     def is_text(self) -> bool:

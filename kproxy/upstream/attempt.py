@@ -15,7 +15,6 @@ A provider may answer before it has read the whole request, and close (413 above
 that could not be sent is not the end: what was said meanwhile is read first.
 """
 
-import contextlib
 import math
 from dataclasses import dataclass, field
 
@@ -149,9 +148,11 @@ class Attempt:
         heard = sent = False
         begun = self.times.connected
         try:
-            with contextlib.suppress(Broken):
+            try:
                 await link.send_all(request)
                 sent = self.sent = True
+            except Broken:  # what was said meanwhile is read first
+                pass
             head = None
             while head is None:
                 data = await link.receive()

@@ -45,7 +45,7 @@ class Endpoint:
         """A whole request; `passed` are the caller's fields that may go upstream, `own` a key of
         the caller's to be sent instead of the operator's."""
         prefix = self._prefix if own is None else self._prefix_with(own)
-        fields = b"".join(b"%b: %b\r\n" % field for field in passed)
+        fields = b"".join([b"%b: %b\r\n" % field for field in passed])
         return b"%b%bcontent-length: %d\r\n\r\n%b" % (prefix, fields, len(body), body)
 
     def without_key(self, text: bytes) -> bytes:

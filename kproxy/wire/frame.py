@@ -5,7 +5,7 @@ line early is refused, whoever it came from. A refusal is our own fault: ValueEr
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 
 from kproxy.wire.names import SPELLINGS
@@ -23,7 +23,7 @@ _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _IN_LINE = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 
 
-def response_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+def response_head(status: int, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
     """Status line, fields and the empty line. `status` is 200 to 599: 1xx heads are written whole.
 
     Raises ValueError for a control byte in a name or value, or a name that is no token.
@@ -36,7 +36,7 @@ def response_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     return _head(line, headers)
 
 
-def request_head(method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+def request_head(method: bytes, target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
     """Request line, fields and the empty line. `target` is what comes after the authority.
 
     Raises ValueError for a control byte anywhere, a space in the request line, or a name that is
@@ -47,16 +47,14 @@ def request_head(method: bytes, target: bytes, headers: Iterable[tuple[bytes, by
     return _head(b"%b %b HTTP/1.1\r\n" % (method, target), headers)
 
 
-def _head(line: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    lines = [line]
-    for name, value in headers:
-        if name not in SPELLINGS and _TOKEN.fullmatch(name) is None:
+def _head(line: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+    for name in [name for name, _ in headers if name not in SPELLINGS]:
+        if _TOKEN.fullmatch(name) is None:
             raise ValueError("a header field's name is not a token")
-        lines.append(b"%b: %b\r\n" % (name, value))
-    lines.append(b"\r\n")
-    head = b"".join(lines)
+    lines = [b"%b: %b\r\n" % field for field in headers]
+    head = b"%b%b\r\n" % (line, b"".join(lines))
     # One pass over the whole proves that there are no line ends but the ones put in here.
-    if len(head.translate(None, _IN_LINE)) != 2 * len(lines):
+    if len(head.translate(None, _IN_LINE)) != 2 * (len(lines) + 2):
         raise ValueError("a header field holds a control byte")
     return head
 

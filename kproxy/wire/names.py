@@ -59,6 +59,10 @@ SPELLINGS = {
 """Spellings of usual names, to lower case: found here, a name needs no further check."""
 
 
+_ONLY_US = {version: (VIA, via((), version)) for version in (b"1.0", b"1.1", b"2")}
+"""Our Via behind nobody's, by the version of HTTP that a request came by."""
+
+
 def forwardable(headers: Headers, protocol: bytes = b"1.1") -> Headers:
     """The fields of a caller that go to a provider, and our Via; `protocol` as in `via`.
 
@@ -67,7 +71,7 @@ def forwardable(headers: Headers, protocol: bytes = b"1.1") -> Headers:
     """
     kept = [header for header in headers if header[0] in _READ]
     if not kept:
-        return [(VIA, via((), protocol))]
+        return [_ONLY_US[protocol]]
     named = {
         token.strip().lower()
         for name, value in headers
