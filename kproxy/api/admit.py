@@ -6,7 +6,6 @@ and the reservation is the job's from then on.
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import msgspec
 
@@ -35,7 +34,7 @@ ROOM_AGAIN = b"5"
 """Seconds after which a caller may look whether the ledger has room again."""
 
 
-class Passed(NamedTuple):
+class Passed(msgspec.Struct, frozen=True):
     """A request that nothing stands against so far. `arrived` is Unix seconds; `forms` is what is
     to be healed of its answer."""
 

@@ -11,9 +11,10 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
 
+import msgspec
 import trio
+from msgspec.structs import replace
 
 from kproxy.api.admit import Passed, key_constraints, limited_by, reserve, reserve_all, take_turn
 from kproxy.api.compare import answer_compared
@@ -140,15 +141,15 @@ async def _prepared(
     if rules is not None:
         call, guarded = await guard_request(rules, call, deadline)
     if work is None:
-        return passed._replace(call=call), guarded, None
+        return replace(passed, call=call), guarded, None
     screen = None
     if rules is not None and guarded is not None:
         screen = partial(guard_added, rules, guarded)
     call = await work.find(call, exchange.id, screen)
-    return passed._replace(call=call), guarded, work.plugged()
+    return replace(passed, call=call), guarded, work.plugged()
 
 
-class _Known(NamedTuple):
+class _Known(msgspec.Struct, frozen=True):
     """What a plan is made of beside the request. `stays`: who answered the conversation's last
     turn."""
 
@@ -157,7 +158,7 @@ class _Known(NamedTuple):
     now: float
 
 
-class _Ready(NamedTuple):
+class _Ready(msgspec.Struct, frozen=True):
     """A request that may be dispatched. `entries`: it is a comparison."""
 
     held: Held
@@ -222,19 +223,14 @@ def _decider(
     routes, queues = service.routes.snapshot(known.now), service.queues(known.now)
     if queues:
         routes = without_queues(routes, queues, (model, *(words.request.extension.models or ())))
-
-    def decide(request: ChatRequest) -> Plan:
-        catalog, policy = service.catalog, service.policy
-        return plan(
-            request,
-            known.prompt_tokens,
-            catalog,
-            policy,
-            routes,
-            key,
-            appraisal,
-            known.stays,
-            refuses,
-        )
-
-    return decide
+    return partial(
+        plan,
+        prompt_tokens=known.prompt_tokens,
+        catalog=service.catalog,
+        policy=service.policy,
+        snapshot=routes,
+        key=key,
+        appraisal=appraisal,
+        stays=known.stays,
+        refuses=refuses,
+    )

@@ -12,10 +12,9 @@ Streams are healed on their way (`guard/healer.py`).
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import NamedTuple
 
 import trio
-from msgspec import Raw
+from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from kproxy.api.job import Job
@@ -47,7 +46,7 @@ WISH = "Answer again, with nothing but the one JSON value: no prose, no Markdown
 CALL_WISH = "Call again, with arguments that are valid JSON under the schema of the tool."
 
 
-class Replied(NamedTuple):
+class Replied(Struct, frozen=True):
     """A whole answer that is believed; its connection is still the record's."""
 
     record: AttemptRecord
@@ -127,7 +126,7 @@ def _respoken(
         for place, report in reports.items()
         if report.healed and report.text != said[place].text
     }
-    return answered._replace(body=respoken(answered.body, changes))
+    return replace(answered, body=respoken(answered.body, changes))
 
 
 def _wish(
