@@ -24,8 +24,8 @@ returns its slot in its own `finally`, without another await.
 """
 
 import math
-from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import trio
@@ -152,7 +152,7 @@ class Pool:
         self._params = params
         self._gate = trio.Semaphore(params.limit)
         self._waiting: dict[object, float] = {}  # since when, the first one first
-        self._idle: deque[tuple[float, Carrier]] = deque()  # oldest first
+        self._idle: dict[Carrier, float] = {}  # until when it is kept, the coldest first
         self._lingering: dict[Carrier, float] = {}
         self._reaper = timers.timer(self._reap)
         self._closed = False
@@ -190,8 +190,8 @@ class Pool:
         try:
             if not fresh and (link := self._reuse()) is not None:
                 return Lease(self, link, reused=True)
-            if self._idle and len(self._idle) > self._gate.value:
-                self._idle.popleft()[1].close()
+            if len(self._idle) > self._gate.value:
+                self._drop(next(iter(self._idle)))
             if self._shared is not None and (
                 taken := await self._shared.take(self.origin, deadline, fresh=fresh)
             ):
@@ -215,10 +215,10 @@ class Pool:
 
     def _reuse(self) -> Carrier | None:
         while self._idle:
-            since, link = self._idle.pop()
+            link, until = self._idle.popitem()
             link.on_gone = None
             link.watch(None)
-            if since + self._params.idle > trio.current_time() and _silent(link):
+            if until > trio.current_time() and _silent(link):
                 return link
             link.close()
         return None
@@ -232,26 +232,23 @@ class Pool:
         if self._closed or link.peer_ended:
             link.close()
             return
-        now = trio.current_time()
-        entry = (now, link)
-
-        def drop() -> None:
-            if entry in self._idle:
-                self._idle.remove(entry)
-            link.close()
-
-        def listen() -> None:
-            if not _silent(link):  # TLS speaks for itself at times: a ticket, a new key
-                drop()
-
-        self._idle.append(entry)
+        until = self._idle[link] = trio.current_time() + self._params.idle
         link.deadline = math.inf
-        link.watch(listen)
-        link.on_gone = drop
-        self._reap_at(now + self._params.idle)
+        link.watch(partial(self._listen, link))
+        link.on_gone = partial(self._drop, link)
+        self._reap_at(until)
+
+    def _listen(self, link: Carrier) -> None:
+        if not _silent(link):  # TLS speaks for itself at times: a ticket, a new key
+            self._drop(link)
+
+    def _drop(self, link: Carrier) -> None:
+        self._idle.pop(link, None)
+        link.close()
 
     def _reap_at(self, when: float) -> None:
-        self._reaper.move(min(self._reaper.when, when))
+        if when < self._reaper.when:
+            self._reaper.move(when)
 
     def discard(self, link: Carrier) -> None:
         """For Lease: close it, and the slot is free."""
@@ -298,11 +295,9 @@ class Pool:
         now = trio.current_time()
         for link in [link for link, until in self._lingering.items() if until <= now]:
             _give_up(link)
-        while self._idle and self._idle[0][0] + self._params.idle <= now:
-            self._idle.popleft()[1].close()
-        due = list(self._lingering.values())
-        if self._idle:
-            due.append(self._idle[0][0] + self._params.idle)
+        for link in [link for link, until in self._idle.items() if until <= now]:
+            self._drop(link)
+        due = [*self._lingering.values(), *self._idle.values()]
         if due:
             self._reap_at(min(due))
 
@@ -311,8 +306,8 @@ class Pool:
         self._closed = True
         for link in tuple(self._lingering):
             _give_up(link)
-        while self._idle:
-            self._idle.pop()[1].close()
+        for link in tuple(self._idle):
+            self._drop(link)
         if self._shared is not None:
             self._shared.close()
 
