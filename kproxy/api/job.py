@@ -74,6 +74,8 @@ class Job:
         self.guarded = admitted.guarded
         self.plugged = admitted.plugged
         self.most_output = self.call.request.most_output
+        # What savings are measured against: a model that was asked for by name saves nothing.
+        self._reference = service.reference if is_auto(self.call.request.model) else None
         self.prompt_tokens = admitted.prompt_tokens
         self.plan = plan
         self.deadline = exchange.arrived + plan.total
@@ -105,14 +107,14 @@ class Job:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
-            self._end(error)
+            if error is None:
+                self.conclude(Ending.COMPLETE)
+            else:
+                self._fail(error)
         finally:
             self.adopted = None  # it knows us, and a request that is over leaves no cycle
 
-    def _end(self, error: BaseException | None) -> None:
-        if error is None:
-            self.conclude(Ending.COMPLETE)
-            return
+    def _fail(self, error: BaseException) -> None:
         started = self.exchange.state is ExchangeState.STARTED
         self._is_late = started and isinstance(error, DeadlineExceeded)
         self._is_withheld = isinstance(error, Withheld)
@@ -229,15 +231,20 @@ class Job:
             for held in self.held_too:
                 held.release()
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether the caller may ask for the same answer again."""
+        return self._admitted.keep is not None
+
     async def keep(self, answer: Answer) -> None:
-        """Keep a complete answer and its receipt in one, where the caller may ask for it again.
+        """Keep a complete answer and its receipt in one, where that may be asked for.
 
         `conclude` comes next, with nothing to wait for in between. Raises Rejected 503.
         """
-        if self._admitted.keep is not None:
-            receipt = self._receipt(Ending.COMPLETE, self._charged(Ending.COMPLETE))
-            await self._admitted.keep(answer, receipt)
-            self._kept = receipt
+        assert self._admitted.keep is not None
+        receipt = self._receipt(Ending.COMPLETE, self._charged(Ending.COMPLETE))
+        await self._admitted.keep(answer, receipt)
+        self._kept = receipt
 
     def _charged(self, status: Ending) -> Amount:
         tier, spoken = self._admitted.passed.caller.tier, self._is_late or self._is_withheld
@@ -305,8 +312,9 @@ class Job:
         return () if self.plugged is None else tuple(self.plugged.reports)
 
     def _savings(self) -> int:
-        pinned = not is_auto(self.call.request.model)
-        return savings(self.tally.shown, self.service.reference, self.tally.cost, pinned=pinned)
+        if self._reference is None:
+            return 0
+        return savings(self.tally.shown, self._reference, self.tally.cost)
 
     def _receipt(self, status: Ending, charged: Amount) -> Receipt:
         plan, exchange, caller = self.plan, self.exchange, self._admitted.passed.caller

@@ -173,15 +173,13 @@ class Service:
 
     def identify(self, exchange: Exchange) -> Caller:
         """Who is calling. Raises Rejected 401; without keys 403 for a foreign web page."""
-        caller = self._caller(exchange)
-        exchange.account_id, exchange.key_id = caller.account.id, caller.key_id
-        return caller
-
-    def _caller(self, exchange: Exchange) -> Caller:
+        headers = exchange.head.headers
         if self.lookup is None:
-            return local_caller(exchange.head.headers)
-        now = self.unix_now()
-        caller = identify(bearer(exchange.head.headers), self.lookup, self.tiers, now)
-        if self.desk is not None:
-            self.desk.used(caller.key_id, now)
+            caller = local_caller(headers)
+        else:
+            now = self.unix_now()
+            caller = identify(bearer(headers), self.lookup, self.tiers, now)
+            if self.desk is not None:
+                self.desk.used(caller.key_id, now)
+        exchange.account_id, exchange.key_id = caller.account.id, caller.key_id
         return caller

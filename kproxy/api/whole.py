@@ -134,7 +134,8 @@ async def _seen(job: Job, won: Replied) -> bytes:
 
 async def deliver(job: Job, answer: Answer) -> None:
     """Send a complete answer; its receipt is left before. Raises Broken, Expired, Rejected 503."""
-    await job.keep(answer)
+    if job.is_kept:
+        await job.keep(answer)
     job.conclude(Ending.COMPLETE)
     if job.service.journal.strict:
         await job.service.journal.durable()

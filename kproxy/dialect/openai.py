@@ -142,7 +142,7 @@ class OpenAI:
             text=text,
             tagged=len(reply.x_kairosroute) > 0,
             model=reply.model,
-            reasons=tuple(choice.finish_reason or "" for choice in reply.choices),
+            reasons=tuple([choice.finish_reason or "" for choice in reply.choices]),
         )
 
     def read_error(

@@ -54,12 +54,12 @@ def cost(usage: Usage, price: Price | None) -> int | None:
     return round_half_up(total, PER_MILLION)
 
 
-def savings(usage: Usage, reference: Price | None, actual: int | None, *, pinned: bool) -> int:
+def savings(usage: Usage, reference: Price | None, actual: int | None) -> int:
     """Nano-dollars that the reference model would have cost more; negative when it costs less.
 
-    0 for a pinned request, and where either cost is not known (contract section 5).
+    0 where either cost is not known (contract section 5). A pinned request has no reference.
     """
-    if pinned or actual is None:
+    if actual is None:
         return 0
     there = cost(usage, reference)
     return 0 if there is None else there - actual

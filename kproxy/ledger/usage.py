@@ -108,6 +108,8 @@ def _first(*values: Count) -> int | None:
 
 def _largest(*values: Count) -> int:
     """The largest credible count: a host that has two names for one thing fills one of them."""
+    if not any(values):  # most hosts have none of these names
+        return 0
     most = 0
     for value in values:
         if value is not None and most < value <= _MOST:

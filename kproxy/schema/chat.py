@@ -170,7 +170,8 @@ class ChatRequest(msgspec.Struct, frozen=True):
     @property
     def most_output(self) -> int | None:
         """The most tokens of all choices together, where the caller has a limit."""
-        return None if self.output_limit is None else self.output_limit * (self.n or 1)
+        limit = self.output_limit
+        return None if limit is None else limit * (self.n or 1)
 
     @property
     def needs_tools(self) -> bool:

@@ -153,7 +153,7 @@ class ChatReply(msgspec.Struct, frozen=True):
     @property
     def has_error(self) -> bool:
         """Whether the reply is an error, whatever its status says."""
-        return _present(self.error)
+        return len(self.error) > 0 and _present(self.error)
 
 
 class ChatChunk(msgspec.Struct, frozen=True):

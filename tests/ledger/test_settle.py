@@ -75,7 +75,7 @@ def test_cost(usage: Usage, price: Price | None, expected: int | None) -> None:
     ids=str,
 )
 def test_savings(reference: Price | None, actual: int | None, pinned: bool, expected: int) -> None:
-    assert savings(Usage(45, 180), reference, actual, pinned=pinned) == expected
+    assert savings(Usage(45, 180), None if pinned else reference, actual) == expected
 
 
 def test_savings_are_of_the_same_usage_as_the_reference_would_have_billed_it() -> None:
@@ -83,10 +83,10 @@ def test_savings_are_of_the_same_usage_as_the_reference_would_have_billed_it() -
     usage = Usage(100, 10, cached_tokens=40)
     there = Price(2_000_000_000, 8_000_000_000, cached_input=500_000_000, per_request=5_000)
     expected = 60 * 2_000 + 40 * 500 + 10 * 8_000 + 5_000
-    assert savings(usage, there, 0, pinned=False) == expected
-    assert savings(usage, there, expected, pinned=False) == 0
-    assert savings(usage, there, expected + 1, pinned=False) == -1
-    assert savings(usage, there, expected + 1, pinned=True) == 0
+    assert savings(usage, there, 0) == expected
+    assert savings(usage, there, expected) == 0
+    assert savings(usage, there, expected + 1) == -1
+    assert savings(usage, None, expected + 1) == 0
 
 
 @settings(deadline=None)
@@ -95,7 +95,7 @@ def test_what_was_paid_and_what_was_saved_is_the_reference(
     prompt: int, completion: int, paid: int
 ) -> None:
     usage = Usage(prompt, completion)
-    assert savings(usage, GPT, paid, pinned=False) + paid == cost(usage, GPT)
+    assert savings(usage, GPT, paid) + paid == cost(usage, GPT)
 
 
 def test_the_object_of_the_contract() -> None:
