@@ -6,6 +6,7 @@ service once, when it begins, and ends with what it began with. What has been le
 windows, health, conversations, budgets, counters.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ from kproxy.routing.appraise import Appraiser
 from kproxy.routing.budget import Budget
 from kproxy.routing.conversation import Conversations
 from kproxy.routing.live import Routes
+from kproxy.store.database import StoreError
 from kproxy.store.memories import Memories
 from kproxy.store.opening import Stores
 from kproxy.telemetry.accesslog import AccessLog
@@ -47,6 +49,8 @@ from kproxy.transport.hub import Hub
 from kproxy.upstream.asking import ask
 
 __all__ = ["Assembly", "Draft", "Parts", "draw"]
+
+log = logging.getLogger("kproxy.assembly")
 
 READERS = 2
 """Threads that may read receipts at one time."""
@@ -122,10 +126,25 @@ class Assembly:
             self._budgets = Budgets(Budget(hedge_budget(config)), Budget(repeat_budget(config)))
         self.parts.metrics.know((model.provider, model.id) for model in draft.catalog.models)
         self.endpoints.adopt(drawn)
+        new_tiers = self.generation == 0 or config.tiers != self.config.tiers
         self.config = config
         self.generation += 1
         self.service = self._service(draft)
+        if new_tiers:
+            self._name_left_out()
         return self.service
+
+    def _name_left_out(self) -> None:
+        """Tell of accounts whose tier is not configured: refused, they keep all they have."""
+        keys = self.parts.stores.keys
+        try:
+            counts = {} if keys is None else keys.store.tiers()
+        except StoreError as error:
+            log.error("whose tier is configured cannot be seen: %s", error)
+            return
+        for tier, count in counts.items():
+            if tier not in self.config.tiers:
+                log.warning('tier "%s" is not configured: its accounts (%d) get 403', tier, count)
 
     def _service(self, draft: Draft) -> Service:
         config, catalog, parts = draft.config, draft.catalog, self.parts

@@ -105,3 +105,19 @@ async def test_new_models_are_counted_by_name(assembly: Assembly, tmp_path: Path
     await change(assembly, tmp_path, ACME.replace('"m"', '"new"'))
     assert assembly.service.metrics.labels("acme", "new") == ("acme", "new")
     assert os.listdir(tmp_path / "data"), "the stores are the same"
+
+
+async def test_accounts_whose_tier_is_gone_are_told_of(
+    assembly: Assembly, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys = assembly.parts.stores.keys
+    assert keys is not None
+    for name in ("one", "two"):
+        keys.store.create_account(name, "lab", time.time())
+    await change(assembly, tmp_path, ACME + "[tiers.lab]\npaid = true\n")
+    assert caplog.messages == []
+    await change(assembly, tmp_path, ACME)
+    said = 'tier "lab" is not configured: its accounts (2) get 403'
+    assert caplog.messages == [said]
+    await change(assembly, tmp_path, ACME.replace("input = 1", "input = 3"))
+    assert caplog.messages == [said], "once"

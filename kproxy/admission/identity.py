@@ -67,10 +67,9 @@ def identify(
 ) -> Caller:
     """Who holds the presented key. `now` is Unix seconds; `lookup` maps a digest to a record.
 
-    `tiers` has every name that a record can have.
-
     Raises Rejected 401 `invalid_api_key` for a key that is missing, malformed, unknown, expired or
-    revoked. The message says which only to somebody who holds the real key.
+    revoked, and 403 `tier_not_configured` where the account's tier is not in `tiers`. The message
+    says which only to somebody who holds the real key.
     """
     if presented is None:
         raise _rejected(
@@ -90,7 +89,15 @@ def identify(
         raise _rejected("Incorrect API key provided: this key has been revoked.")
     if record.expires_at is not None and now >= record.expires_at:
         raise _rejected("Incorrect API key provided: this key has expired.")
-    tier = tiers[record.account.tier]
+    tier = tiers.get(record.account.tier)
+    if tier is None:
+        # Not 401: the key is good, and a client that asks for another one would be misled.
+        raise Rejected(
+            403,
+            "tier_not_configured",
+            f"The tier of your account, '{record.account.tier}', is not configured on this server: "
+            "its operator can define it or give the account another one.",
+        )
     return Caller(
         record.account,
         record.key_id,

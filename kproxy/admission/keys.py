@@ -67,7 +67,8 @@ NO_PROVIDER_KEYS: Mapping[str, Secret] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Who owns keys. `tier` is a name of `tiers.TIERS`; `created_at` is Unix seconds."""
+    """Who owns keys. `tier` is a name that the configuration may no longer have; `created_at` is
+    Unix seconds."""
 
     id: str
     name: str

@@ -1,9 +1,11 @@
 """A tier's name in, the numbers it stands for out (contract section 11).
 
 `None` is "no limit of ours" everywhere. The numbers are what limits and quotas are built from;
-this file counts nothing itself. An operator's numbers come on top of them, in `config/tiers.py`.
+this file counts nothing itself. An operator's numbers come on top of them, and tiers of the
+operator's own beside them, in `config/tiers.py`.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -11,7 +13,9 @@ from types import MappingProxyType
 from kproxy.admission.ratelimit import RateParams, rate_params
 from kproxy.money import nanos
 
-__all__ = ["TIERS", "Tier"]
+__all__ = ["TIERS", "Tier", "check_tier_name", "own_tier"]
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +68,17 @@ TIERS: Mapping[str, Tier] = _table(
     Tier("unlimited", None, None, None, None, None, paid=True),
 )
 """The five tiers by name, read only."""
+
+
+def own_tier(name: str) -> Tier:
+    """A tier of the operator's own before any number is said: no limit of ours, and not paid."""
+    return Tier(name, None, None, None, None, None, paid=False)
+
+
+def check_tier_name(name: str) -> None:
+    """Pass what can be the name of a tier, there or not, or raise ValueError.
+
+    One case alone: `Team` beside `team` would be a mistake that nothing finds.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError("a tier's name is 1 to 64 of a-z, 0-9, _ and -, and no sign comes first")

@@ -3,15 +3,17 @@
 import os
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 import msgspec
 
 from kproxy.admission.keys import Account
 from kproxy.admission.quota import overage_cost
-from kproxy.admission.tiers import TIERS
+from kproxy.admission.tiers import Tier
 from kproxy.cli.options import (
     as_json,
+    check_tier,
     config_option,
     data_dir_option,
     keystore,
@@ -36,12 +38,13 @@ def accounts() -> None:
 
 @accounts.command()
 @click.argument("name")
-@click.option("--tier", type=click.Choice(list(TIERS)), required=True)
+@click.option("--tier", required=True, help="free, team, ... or one of your file's.")
 @config_option
 @data_dir_option
 @as_json
 def create(*, name: str, tier: str, config: Path | None, data_dir: Path | None, json: bool) -> None:
     """Create an account without a key."""
+    check_tier(config, tier)
     with keystore(config, data_dir, make=True) as store:
         account = store.create_account(name, tier, unix_now())
     if json:
@@ -67,7 +70,7 @@ def list_(*, config: Path | None, data_dir: Path | None, json: bool) -> None:
 
 @accounts.command(name="set-tier")
 @click.argument("name")
-@click.argument("tier", type=click.Choice(list(TIERS)))
+@click.argument("tier")
 @config_option
 @data_dir_option
 @as_json
@@ -75,6 +78,7 @@ def set_tier(
     *, name: str, tier: str, config: Path | None, data_dir: Path | None, json: bool
 ) -> None:
     """Give an account another tier; running servers know it from their next request on."""
+    check_tier(config, tier)
     with keystore(config, data_dir) as store:
         account = store.set_tier(name, tier)
     if account is None:
@@ -104,7 +108,7 @@ def _month(context: click.Context, parameter: click.Parameter, value: str | None
 def bill(*, month: float, config: Path | None, data_dir: Path | None, json: bool) -> None:
     """Show what a month's tokens come to beyond each account's tier, and the credit used until now.
 
-    The tier is the one that the account has now.
+    The tier is the one that the account has now; of one that is not configured, nothing is known.
     """
     settings = load(Overrides(config=config, data_dir=data_dir), os.environ)
     with keystore(config, data_dir) as store:
@@ -114,33 +118,58 @@ def bill(*, month: float, config: Path | None, data_dir: Path | None, json: bool
         tokens, credit = receipts.charged(month_at(month))
     finally:
         receipts.close()
-    bills = []
-    for account in found:
-        tier = settings.tiers[account.tier]
-        used, overage = tokens[account.id], overage_cost(tier, tokens[account.id])
-        spent = None if tier.trial_credit is None else format_usd(credit[account.id])
-        bills.append((account, used, tier.tokens_per_month, format_usd(overage), spent))
+    bills = [
+        _Bill(account, settings.tiers.get(account.tier), tokens[account.id], credit[account.id])
+        for account in found
+    ]
     if json:
-        print_json({"object": "list", "data": [_bill(*one) for one in bills]})
+        print_json({"object": "list", "data": [_billed(one) for one in bills]})
         return
     rows = [
-        (one.name, one.tier, str(used), "-" if limit is None else str(limit), over, spent or "-")
-        for one, used, limit, over, spent in bills
+        (
+            one.account.name,
+            one.account.tier,
+            str(one.used),
+            "-" if one.limit is None else str(one.limit),
+            one.overage or "?",
+            one.spent or "-",
+        )
+        for one in bills
     ]
     print_table(("NAME", "TIER", "TOKENS", "OF", "OVERAGE_USD", "CREDIT_USED_USD"), rows)
 
 
-def _bill(
-    account: Account, used: int, limit: int | None, overage: str, spent: str | None
-) -> dict[str, object]:
+class _Bill(NamedTuple):
+    """What an account's month comes to. Without its tier it is not known, which is not 0."""
+
+    account: Account
+    tier: Tier | None
+    used: int  # tokens of the month
+    credit: int  # nano-dollars until now
+
+    @property
+    def limit(self) -> int | None:
+        return None if self.tier is None else self.tier.tokens_per_month
+
+    @property
+    def overage(self) -> str | None:
+        return None if self.tier is None else format_usd(overage_cost(self.tier, self.used))
+
+    @property
+    def spent(self) -> str | None:
+        on_credit = self.tier is not None and self.tier.trial_credit is not None
+        return format_usd(self.credit) if on_credit else None
+
+
+def _billed(one: _Bill) -> dict[str, object]:
     return {
-        "id": account.id,
-        "name": account.name,
-        "tier": account.tier,
-        "charged_tokens": used,
-        "tokens_per_month": limit,
-        "overage_usd": msgspec.Raw(overage.encode("ascii")),
-        "credit_used_usd": None if spent is None else msgspec.Raw(spent.encode("ascii")),
+        "id": one.account.id,
+        "name": one.account.name,
+        "tier": one.account.tier,
+        "charged_tokens": one.used,
+        "tokens_per_month": one.limit,
+        "overage_usd": None if one.overage is None else msgspec.Raw(one.overage.encode("ascii")),
+        "credit_used_usd": None if one.spent is None else msgspec.Raw(one.spent.encode("ascii")),
     }
 
 

@@ -15,6 +15,7 @@ from kproxy.config.catalog import OPERATOR, build_catalog
 from kproxy.config.guardrails import describe_rules
 from kproxy.config.otel import describe_traces
 from kproxy.config.plugins import describe_plugins, sandbox_lack
+from kproxy.config.tiers import describe_tiers
 from kproxy.guard.schemas import has_validator
 
 __all__ = ["check"]
@@ -75,7 +76,12 @@ def _summary(config: Config, lack: str | None) -> dict[str, str | list[str]]:
         "healing": HEALING if has_validator() else UNCHECKED,
     }
     rules, traces = describe_rules(config.guardrails), describe_traces(config.otlp)
-    more = {"guardrails": rules, "traces": traces, "warnings": _warnings(config, os.environ)}
+    more = {
+        "tiers": describe_tiers(config.tiers),
+        "guardrails": rules,
+        "traces": traces,
+        "warnings": _warnings(config, os.environ),
+    }
     return summary | {name: told for name, told in more.items() if told}
 
 

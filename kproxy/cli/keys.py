@@ -6,9 +6,9 @@ import click
 
 from kproxy.admission.guardrails import shown
 from kproxy.admission.keys import KeyRecord
-from kproxy.admission.tiers import TIERS
 from kproxy.cli.options import (
     as_json,
+    check_tier,
     config_option,
     data_dir_option,
     keystore,
@@ -30,7 +30,7 @@ def keys() -> None:
 
 @keys.command()
 @click.option("--account", required=True, help="Whose key it is; created if it does not exist.")
-@click.option("--tier", type=click.Choice(list(TIERS)), help="The tier of a new account.")
+@click.option("--tier", help="The tier of a new account: free, team, ... or one of your file's.")
 @click.option("--name", default="command line", show_default=True, help="A name for the key.")
 @click.option("--expires-in", type=int, metavar="SECONDS", help="Without it the key never expires.")
 @config_option
@@ -47,6 +47,8 @@ def create(
     json: bool,
 ) -> None:
     """Create a key and print it, this once."""
+    if tier is not None:
+        check_tier(config, tier)
     with keystore(config, data_dir, make=True) as store:
         _ensure_account(store, account, tier)
         record, secret = store.create_key(account, name, expires_in, unix_now())

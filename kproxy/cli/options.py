@@ -14,11 +14,12 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from kproxy.config import Overrides, find_data_dir
+from kproxy.config import Overrides, find_data_dir, find_tiers
 from kproxy.store.keystore import KeyStore, open_keystore
 
 __all__ = [
     "as_json",
+    "check_tier",
     "config_option",
     "data_dir_option",
     "keystore",
@@ -61,6 +62,14 @@ def keystore(
         yield store
     finally:
         store.close()
+
+
+def check_tier(config: Path | None, named: str) -> None:
+    """Pass the name of a tier of this configuration. Raises ConfigError and BadParameter."""
+    tiers = find_tiers(Overrides(config=config), os.environ)
+    if named not in tiers:
+        there = ", ".join(map(repr, tiers))
+        raise click.BadParameter(f"{named!r} is not one of {there}.", param_hint="tier")
 
 
 def unix_now() -> float:

@@ -2,7 +2,7 @@
 
 from kproxy.config.document import ConfigError
 from kproxy.config.listeners import Listening
-from kproxy.config.load import Config, Overrides, find_data_dir, load
+from kproxy.config.load import Config, Overrides, find_data_dir, find_tiers, load
 from kproxy.config.model import (
     Address,
     Attempts,
@@ -32,5 +32,6 @@ __all__ = [
     "Timeouts",
     "UnixAddress",
     "find_data_dir",
+    "find_tiers",
     "load",
 ]

@@ -4,7 +4,6 @@ Flags come before the environment, that before the file, that before the default
 section 12). The first thing that is wrong is raised as a ConfigError of one line that says where.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -14,12 +13,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from kproxy.admission.keys import Secret
-from kproxy.admission.tiers import TIERS, Tier
+from kproxy.admission.tiers import Tier
 from kproxy.catalog.load import Catalog, load_packaged, parse_catalog
 from kproxy.config.artefacts import load_packaged_router, read_router
-from kproxy.config.checks import check_api_key, check_model
+from kproxy.config.checks import check_model
 from kproxy.config.code_exec import check_code_exec
-from kproxy.config.document import ConfigError, Document, PlacedError, Steps
+from kproxy.config.convert import convert
+from kproxy.config.document import ConfigError, Document, PlacedError
 from kproxy.config.guardrails import check_guardrails
 from kproxy.config.listeners import Listening, build_listeners, check_auth, listen_texts
 from kproxy.config.model import (
@@ -33,25 +33,21 @@ from kproxy.config.model import (
     ProviderConfig,
     RoutingConfig,
     SimConfig,
-    TierConfig,
     Timeouts,
 )
 from kproxy.config.otel import otlp_params
 from kproxy.config.plugins import check_plugins
 from kproxy.config.providers import complete, from_environment, simulated
 from kproxy.config.references import References
-from kproxy.config.tiers import build_tiers, change_tier
+from kproxy.config.tiers import read_tiers
 from kproxy.routing.artefact import ArtefactError
 from kproxy.routing.router import Router
 from kproxy.sim.params import SimParams
 from kproxy.store.vault import parse_seal_key
 from kproxy.telemetry.otlp import OtlpParams
 
-__all__ = ["Config", "Overrides", "find_data_dir", "load"]
+__all__ = ["Config", "Overrides", "find_data_dir", "find_tiers", "load"]
 
-_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
-_MISSING = re.compile(r"Object missing required field `(.*)`")
-_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
 _BOUNDED = ("connect", "first_token", "gap")  # what `total` bounds
 
 T = TypeVar("T")
@@ -106,7 +102,7 @@ def load(overrides: Overrides, environ: Mapping[str, str]) -> Config:
         rows = _take(tree, "models", list)
         tiers = _take(tree, "tiers", dict)
         doors = _take(tree, "listeners", list)
-        file = _convert(tree, FileConfig, ())
+        file = convert(tree, FileConfig, ())
         providers = _providers(tables, environ)
         listeners = _listeners(overrides, environ, document, file, doors)
         return Config(
@@ -118,7 +114,7 @@ def load(overrides: Overrides, environ: Mapping[str, str]) -> Config:
             providers=providers,
             models=_models(rows, providers),
             catalog=_catalog(environ, document, file.catalog.file),
-            tiers=_tiers(tiers),
+            tiers=read_tiers(tiers),
             limits=file.limits,
             timeouts=_bounded(file.timeouts),
             attempts=file.attempts,
@@ -149,8 +145,18 @@ def find_data_dir(overrides: Overrides, environ: Mapping[str, str]) -> Path:
         named = document.tree.get("data_dir")
         if named is not None:
             named = _references(document, environ).resolve_tree(named, ("data_dir",))
-            named = _convert(named, str, ("data_dir",))
+            named = convert(named, str, ("data_dir",))
         return _data_dir(overrides, environ, document, named)
+    except PlacedError as problem:
+        raise document.error(problem) from problem
+
+
+def find_tiers(overrides: Overrides, environ: Mapping[str, str]) -> Mapping[str, Tier]:
+    """The tiers alone, likewise. Raises ConfigError, but for no other part of the file."""
+    document = _document(overrides, environ)
+    try:
+        tables = _take({"tiers": document.tree.get("tiers", {})}, "tiers", dict)
+        return read_tiers(_references(document, environ).resolve_tree(tables, ("tiers",)))
     except PlacedError as problem:
         raise document.error(problem) from problem
 
@@ -173,39 +179,11 @@ def _take(tree: dict[str, Any], key: str, kind: type[T]) -> T:
     return value
 
 
-def _convert(tree: object, kind: type[T], steps: Steps) -> T:
-    try:
-        return msgspec.convert(tree, kind, dec_hook=_decode)
-    except msgspec.ValidationError as error:
-        reason, _, place = str(error).replace(" - at `key` in `$", " - at `$").partition(" - at `$")
-        for key, position in _STEP.findall(place.removesuffix("`")):
-            steps = (*steps, key or int(position))
-        unknown = _UNKNOWN.fullmatch(reason)
-        if unknown:
-            raise PlacedError((*steps, unknown[1]), "unknown key") from error
-        raise PlacedError(steps, _in_toml(reason)) from error
-
-
-def _in_toml(reason: str) -> str:
-    """msgspec's reason in the words of the file: TOML has tables and no null."""
-    missing = _MISSING.fullmatch(reason)
-    if missing:
-        return f"{missing[1]} is missing"
-    reason = reason.replace(" | null", "").replace("`object", "`table")
-    return reason[:1].lower() + reason[1:]
-
-
-def _decode(kind: type, value: object) -> object:
-    if kind is Secret and isinstance(value, str):
-        return Secret(check_api_key(value))
-    raise TypeError("Expected `str`")  # the value itself is not for a message
-
-
 def _providers(tables: dict[str, object], environ: Mapping[str, str]) -> dict[str, ProviderConfig]:
     if not tables:
         return from_environment(environ) or simulated()
     return {
-        slug: complete(slug, _convert(table, ProviderConfig, ("providers", slug)), environ)
+        slug: complete(slug, convert(table, ProviderConfig, ("providers", slug)), environ)
         for slug, table in tables.items()
     }
 
@@ -215,7 +193,7 @@ def _models(rows: list[object], providers: Mapping[str, ProviderConfig]) -> tupl
     seen = set()
     for at, row in enumerate(rows):
         steps = ("models", at)
-        model = _convert(row, ModelConfig, steps)
+        model = convert(row, ModelConfig, steps)
         try:
             check_model(model)
         except ValueError as error:
@@ -233,21 +211,6 @@ def _models(rows: list[object], providers: Mapping[str, ProviderConfig]) -> tupl
     return tuple(models)
 
 
-def _tiers(tables: dict[str, object]) -> Mapping[str, Tier]:
-    changed = {}
-    for name, table in tables.items():
-        steps = ("tiers", name)
-        given = _convert(table, TierConfig, steps)
-        if name not in TIERS:
-            raise PlacedError(steps, f"there is no such tier; there are {', '.join(TIERS)}")
-        try:
-            changed[name] = change_tier(TIERS[name], given)
-        except ValueError as error:
-            field, _, reason = str(error).partition(": ")
-            raise PlacedError((*steps, field), reason) from error
-    return build_tiers(changed)
-
-
 def _listeners(
     overrides: Overrides,
     environ: Mapping[str, str],
@@ -255,7 +218,7 @@ def _listeners(
     file: FileConfig,
     rows: list[object],
 ) -> tuple[Listening, ...]:
-    doors = [_convert(row, ListenerConfig, ("listeners", at)) for at, row in enumerate(rows)]
+    doors = [convert(row, ListenerConfig, ("listeners", at)) for at, row in enumerate(rows)]
     public = any(not door.admin for door in doors)
     given = () if public and "listen" not in document.tree else file.listen
     texts = listen_texts(overrides.listen, environ, given)

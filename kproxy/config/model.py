@@ -191,7 +191,8 @@ class RoutingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class TierConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One `[tiers.NAME]`, for one of the names in `admission/tiers.py`. None: the tier's default.
+    """One `[tiers.NAME]`. None: the default of the name in `admission/tiers.py`, and for any other
+    name no limit of ours.
 
     `overage` is USD per million tokens and `trial_credit` is USD, as written.
     """
@@ -202,6 +203,7 @@ class TierConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     overage: Usd | None = None
     hard_cap: bool | None = None  # refuse beyond the month's tokens, whatever the overage costs
     trial_credit: Usd | None = None
+    paid: bool | None = None  # the paid plugins; an own tier has them only where it says so
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

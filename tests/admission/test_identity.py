@@ -9,7 +9,7 @@ from kproxy.admission import identity
 from kproxy.admission.guardrails import Guardrails
 from kproxy.admission.identity import bearer, identify
 from kproxy.admission.keys import Account, KeyRecord, Secret, digest
-from kproxy.admission.tiers import TIERS
+from kproxy.admission.tiers import TIERS, own_tier
 from kproxy.errors import Rejected
 
 KEY = b"kr-" + b"a" * 43
@@ -87,6 +87,17 @@ def test_the_tiers_are_those_it_is_given():
     caller = identify(KEY, {entry.digest: entry}.get, ours, NOW)
     assert caller.tier is ours["enterprise"]
     assert caller.paid is False
+
+
+def test_a_tier_that_is_not_configured_is_told_to_who_holds_the_key():
+    entry = record(tier="lab")
+    with pytest.raises(Rejected) as caught:
+        identify(KEY, {entry.digest: entry}.get, TIERS, NOW)
+    assert (caught.value.status, caught.value.code) == (403, "tier_not_configured")
+    assert "'lab', is not configured on this server" in caught.value.message
+    assert caught.value.headers == (), "another key would not do"
+    ours = {**TIERS, "lab": own_tier("lab")}
+    assert identify(KEY, {entry.digest: entry}.get, ours, NOW).tier is ours["lab"]
 
 
 def test_a_caller_cannot_be_changed():

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from kproxy.admission.ratelimit import rate_params
-from kproxy.admission.tiers import TIERS
+from kproxy.admission.tiers import TIERS, check_tier_name, own_tier
 from kproxy.money import NANOS_PER_USD
 
 
@@ -52,3 +52,20 @@ def test_the_table_cannot_be_changed():
         TIERS["free"] = TIERS["unlimited"]
     with pytest.raises(dataclasses.FrozenInstanceError):
         TIERS["free"].paid = True
+
+
+def test_a_tier_of_ones_own_begins_without_limits():
+    tier = own_tier("lab")
+    assert tier == dataclasses.replace(TIERS["enterprise"], name="lab", paid=False)
+    assert tier.rate is None
+
+
+@pytest.mark.parametrize("name", [*TIERS, "lab", "2nd", "a" * 64, "a-b_c"])
+def test_names_of_tiers(name):
+    check_tier_name(name)
+
+
+@pytest.mark.parametrize("name", ["", "Team", "-a", "_a", "a" * 65, "a b", "a\n", "a.b", "\u0661"])
+def test_what_is_no_name_of_a_tier(name):
+    with pytest.raises(ValueError, match="1 to 64 of a-z"):
+        check_tier_name(name)

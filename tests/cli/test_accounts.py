@@ -79,3 +79,24 @@ def test_a_bill_is_what_goes_beyond_the_tier(run, tmp_path):
     assert (first["charged_tokens"], first["overage_usd"]) == (3_500_000, 1)
     assert first["credit_used_usd"] is None
     assert run("bill", "--month", "November").exit_code == 2
+
+
+def test_a_tier_of_the_operators_own_and_what_a_bill_says_once_it_is_gone(run, tmp_path):
+    config = tmp_path / "k.toml"
+    config.write_text("[tiers.lab]\nrequests_per_minute = 60\n")
+    made = run("create", "acme", "--tier", "lab", "--config", str(config))
+    assert made.stdout == "acme (lab) is created.\n"
+    run("create", "beta", "--tier", "free")
+    assert run("set-tier", "beta", "lab", "--config", str(config)).exit_code == 0
+    lost = run("set-tier", "beta", "lab")
+    assert lost.exit_code == 2
+    assert "'lab' is not one of 'free', 'team'" in lost.stderr
+    asked = ("bill", "--month", "2025-11")
+    assert [line.split() for line in run(*asked).stdout.splitlines()[1:]] == [
+        ["acme", "lab", "0", "-", "?", "-"],
+        ["beta", "lab", "0", "-", "?", "-"],
+    ]
+    unknown = json.loads(run(*asked, "--json").stdout)["data"]
+    assert {one["overage_usd"] for one in unknown} == {None}
+    known = json.loads(run(*asked, "--config", str(config), "--json").stdout)["data"]
+    assert {one["overage_usd"] for one in known} == {0}

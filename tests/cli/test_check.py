@@ -115,6 +115,11 @@ def test_a_secret_in_the_wrong_place_is_not_repeated(run):
         assert "canary" not in result.output
 
 
+def test_tiers_that_differ_from_the_contracts_are_shown(run):
+    result = run(GOOD + "[tiers.lab]\npaid = true\n", "--json", ACME_API_KEY=CANARY)
+    assert json.loads(result.stdout)["tiers"] == ["lab (no limits; paid)"]
+
+
 def test_nothing_configured_is_good():
     result = CliRunner().invoke(kproxy, ["check"], env=NOTHING | {"HOME": "/srv/op"})
     assert result.exit_code == 0

@@ -4,7 +4,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from kproxy.cli.options import keystore, print_json, print_table, spell_time
+from kproxy.cli.options import check_tier, keystore, print_json, print_table, spell_time
 from kproxy.store.database import StoreError
 
 
@@ -37,3 +37,13 @@ def test_the_store_is_closed_afterwards(tmp_path):
         assert store.accounts() == []
     with pytest.raises(StoreError, match="closed"):
         store.accounts()
+
+
+def test_a_tier_is_one_of_the_configuration(tmp_path, monkeypatch):
+    monkeypatch.delenv("KPROXY_CONFIG", raising=False)
+    file = tmp_path / "k.toml"
+    file.write_text('[providers.a]\napi_key = "${env:NOT_SET}"\n[tiers.lab]\n')
+    check_tier(file, "lab")
+    check_tier(file, "free")
+    with pytest.raises(click.BadParameter, match=r"'lab' is not one of 'free', .*'unlimited'\."):
+        check_tier(None, "lab")

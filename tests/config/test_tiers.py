@@ -1,11 +1,13 @@
 """`[tiers.NAME]`: the operator's numbers over the contract's."""
 
+import dataclasses
+
 import pytest
 
 from kproxy.admission.tiers import TIERS
 from kproxy.config import ConfigError, Overrides, load
 from kproxy.config.model import TierConfig
-from kproxy.config.tiers import build_tiers, change_tier
+from kproxy.config.tiers import build_tiers, change_tier, describe_tiers
 from kproxy.money import nanos
 
 
@@ -49,6 +51,31 @@ def test_what_is_not_given_stays():
     assert build_tiers({"team": capped})["team"] is capped
 
 
+def test_a_tier_of_the_operators_own_has_what_it_says_and_no_other_limit(tiers):
+    found = tiers(
+        "[tiers.lab]\nrequests_per_minute = 120\ntokens_per_month = 1000000\npaid = true\n"
+        "[tiers.open]\n[tiers.sold]\ntokens_per_month = 5\noverage = 0.5\ntrial_credit = 2\n"
+    )
+    assert list(found) == [*TIERS, "lab", "open", "sold"]
+    lab, bare, sold = found["lab"], found["open"], found["sold"]
+    assert (lab.name, lab.requests_per_minute, lab.burst, lab.paid) == ("lab", 120, 10, True)
+    assert (lab.tokens_per_month, lab.trial_credit, lab.ends_hard) == (1_000_000, None, True)
+    assert dataclasses.replace(TIERS["enterprise"], name="open", paid=False) == bare
+    assert (sold.overage_price, sold.ends_hard, sold.paid) == (nanos("0.5"), False, False)
+    assert describe_tiers(found) == [
+        "lab (120 requests/min; burst 10; 1000000 tokens/month; paid)",
+        "open (no limits; not paid)",
+        "sold (5 tokens/month; then 0.5 USD per 1 M; 2 USD of credit; not paid)",
+    ]
+
+
+def test_paid_can_be_said_of_every_tier(tiers):
+    found = tiers("[tiers.free]\npaid = true\n[tiers.team]\npaid = false\n")
+    assert (found["free"].paid, found["team"].paid) == (True, False)
+    assert describe_tiers(found)[0].endswith("; paid)")
+    assert describe_tiers(TIERS) == []
+
+
 @pytest.mark.parametrize(("rate", "burst"), [(1, 1), (11, 1), (60, 5), (600, 50), (3_000, 250)])
 def test_a_rate_alone_has_the_burst_of_the_contracts_tiers(rate, burst):
     assert change_tier(TIERS["enterprise"], TierConfig(requests_per_minute=rate)).burst == burst
@@ -57,7 +84,9 @@ def test_a_rate_alone_has_the_burst_of_the_contracts_tiers(rate, burst):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[tiers.gold]\nburst = 1", "1: tiers.gold: there is no such tier; there are free, team"),
+        ("[tiers.Gold]\npaid = true", "1: tiers.Gold: a tier's name is 1 to 64 of a-z"),
+        ("[tiers.gold]\nburst = 1", "2: tiers.gold.burst: needs requests_per_minute beside it"),
+        ("[tiers.gold]\npaid = 1", "2: tiers.gold.paid: expected `bool`, got `int`"),
         ("[tiers.free]\nbrust = 1", "2: tiers.free.brust: unknown key"),
         ("[tiers.free]\nburst = 0", "2: tiers.free.burst: "),
         ("[tiers.free]\ntokens_per_month = -1", "2: tiers.free.tokens_per_month: "),

@@ -4,6 +4,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
@@ -87,9 +88,13 @@ def test_an_account_is_created_once(store):
     assert len(store.accounts()) == 1
 
 
-def test_an_unknown_tier_is_refused_with_the_tiers_there_are(store):
-    with pytest.raises(StoreError, match=r"unknown tier 'gold': there are free, team,"):
-        store.create_account("acme", "gold", NOW)
+def test_what_cannot_be_a_tier_is_refused(store):
+    store.create_account("acme", "lab", NOW)
+    create, change = partial(store.create_account, "beta"), partial(store.set_tier, "acme")
+    for refused in (partial(create, "A b", NOW), partial(change, "")):
+        with pytest.raises(StoreError, match="is no tier: a tier's name is"):
+            refused()
+    assert store.tiers() == {"lab": 1}
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a\nb", "a\x1b[2J", "a" * 201, "\ud800"])
@@ -164,18 +169,17 @@ def test_lookups_read_memory_until_something_changes(store):
     assert len(queries) == 1
 
 
-def test_keys_of_a_tier_that_is_unknown_here_are_not_let_in(tmp_path, store):
-    store.create_account("acme", "team", NOW)
-    store.create_account("beta", "team", NOW)
+def test_keys_have_the_tier_that_is_stored_whoever_has_stored_it(tmp_path, store):
+    for name in ("acme", "beta", "gamma"):
+        store.create_account(name, "team", NOW)
     _, secret = store.create_key("acme", "k", None, NOW)
-    _, other = store.create_key("beta", "k", None, NOW)
     raw = sqlite3.connect(tmp_path / "kproxy.db")
-    raw.execute("UPDATE account SET tier = 'platinum' WHERE name = 'acme'")
+    raw.execute("UPDATE account SET tier = 'Of a newer kproxy' WHERE name = 'acme'")
     raw.commit()
     raw.close()
-    assert found(store, secret) is None
-    assert found(store, other) is not None
-    assert [record.account.tier for record in store.list("acme")] == ["platinum"]
+    assert found(store, secret).account.tier == "Of a newer kproxy"
+    assert [record.account.tier for record in store.list("acme")] == ["Of a newer kproxy"]
+    assert store.tiers() == {"Of a newer kproxy": 1, "team": 2}
 
 
 def test_a_store_that_cannot_be_read_lets_nobody_in_on_an_old_copy(store):

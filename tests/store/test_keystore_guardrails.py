@@ -208,8 +208,8 @@ def test_a_tier_holds_on_the_very_next_lookup(store: KeyStore, record: KeyRecord
     assert account == store.account("acme")
     assert found(store, record).account.tier == "free"
     assert store.set_tier("nobody", "free") is None
-    with pytest.raises(StoreError, match="unknown tier 'gold': there are free, team"):
-        store.set_tier("acme", "gold")
+    with pytest.raises(StoreError, match="'Gold' is no tier: a tier's name is"):
+        store.set_tier("acme", "Gold")
     assert found(store, record).account.tier == "free"
 
 
