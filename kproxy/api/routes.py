@@ -18,6 +18,7 @@ from kproxy.api.service import Service
 from kproxy.api.traced import served
 from kproxy.downstream.answering import Refusal
 from kproxy.downstream.exchange import Exchange, ExchangeState
+from kproxy.downstream.respond import Answer
 from kproxy.errors import Rejected
 from kproxy.telemetry.traces import Finished
 
@@ -100,6 +101,9 @@ class Router:
                     path = start + b"{id}"  # an id is the rest of the path, slashes included
             methods = self._routes.get(path)
         if methods is None:
+            if path == b"*":
+                await self._answer_for_all(exchange)
+                return
             shown = path[:256].decode("ascii", "replace")
             raise Rejected(404, "not_found", f"There is nothing at {shown}.")
         exchange.route = path.decode("ascii")
@@ -115,6 +119,13 @@ class Router:
             await route.handler(service, exchange)
         finally:
             service.metrics.in_flight -= 1
+
+    async def _answer_for_all(self, exchange: Exchange) -> None:
+        """OPTIONS about the server in general (RFC 9110 section 9.3.7): what it can do at all."""
+        exchange.route = "*"
+        here = {method for methods in self._routes.values() for method in methods}
+        names = b", ".join(sorted(here | {b"HEAD", b"OPTIONS"}))
+        await exchange.respond(Answer(204, [(b"allow", names)], b""))
 
     def ended(self, exchange: Exchange) -> None:
         """Count it, and write it down."""

@@ -41,6 +41,15 @@ async def test_conditions_and_versions_are_told_as_over_http_11(autojump_clock: 
     assert (await asked(told, **{"if-match": '"x"'})).status == 412
 
 
+async def test_an_answer_without_content_has_no_length_and_ends(autojump_clock: MockClock) -> None:
+    async def told(exchange: Exchange) -> None:
+        await exchange.respond(Answer(204, [(b"allow", b"GET")], b""))
+
+    got = await asked(told)
+    assert (got.status, got.body, got.whole, got.headers["allow"]) == (204, b"", True, "GET")
+    assert "content-length" not in got.headers
+
+
 async def test_the_head_leaves_with_a_beat(autojump_clock: MockClock) -> None:
     async def slow(exchange: Exchange) -> None:
         exchange.beat([])

@@ -53,6 +53,12 @@ def test_a_path_is_read_to_the_letter(path: str) -> None:
     assert read([*GET[:3], (":path", "/a;b/%41?c=d/?")]).target == b"/a;b/%41?c=d/?"
 
 
+def test_options_may_be_about_the_server_in_general() -> None:
+    """RFC 9113 section 8.3.1: `*` stands for no path."""
+    head = read([(":method", "OPTIONS"), (":path", "*"), *GET[1:3]])
+    assert (head.method, head.target) == (b"OPTIONS", b"*")
+
+
 @pytest.mark.parametrize(
     ("expect", "waits"),
     [("", False), (",100-CONTINUE,", True), ("100-continue, 100-continue", True)],
