@@ -2,7 +2,8 @@
 
 Every handler knows its caller first and sees only that account: another account's key is answered
 like one that does not exist. What is asked of the store is asked at its desk, off the loop; what
-is changed holds from the next request on, in every process.
+is changed holds from the next request on, in every process. A precondition counts only where the
+answer would be good without it (RFC 9110 section 13.2.1).
 """
 
 import logging
@@ -86,7 +87,11 @@ async def delete_key(service: Service, exchange: Exchange) -> None:
     account = service.identify(exchange).account
     desk = _desk(service)
     key_id = _key_id(exchange)
-    await _check_preconditions(exchange, desk, account, key_id)
+    if exchange.is_unmet:
+        records = await _ask(desk, lambda store: store.in_force(account.id))
+        if any(record.key_id == key_id for record in records):
+            exchange.check_preconditions()
+        raise _unknown()
     if not await _ask(desk, lambda store: store.revoke(key_id, account.id)):
         raise _unknown()
     await exchange.respond(Answer(200, [JSON_TYPE], encode(DeletedKey(key_id))))
@@ -99,25 +104,17 @@ async def change_key(service: Service, exchange: Exchange) -> None:
     key_id = _key_id(exchange)
     patch = decode_patch(await exchange.read_body(), service.json_limits)
     change = to_change(patch, provider_names(service.catalog.providers.values()))
-    await _check_preconditions(exchange, desk, account, key_id)
+    write = not exchange.is_unmet  # else it is tried, for a refusal comes before the condition
     try:
-        record = await _ask(desk, lambda store: store.change(key_id, account.id, change))
+        record = await _ask(
+            desk, lambda store: store.change(key_id, account.id, change, write=write)
+        )
     except SealError as error:
         raise _unsealed(error) from error
     if record is None:
         raise _unknown()
-    await exchange.respond(Answer(200, [JSON_TYPE], encode(_object(desk, record))))
-
-
-async def _check_preconditions(
-    exchange: Exchange, desk: KeyDesk, account: Account, key_id: str
-) -> None:
-    """Raises Rejected 412; 404 where no such key is there to have them (RFC 9110 13.2.1)."""
-    if exchange.is_unmet:
-        records = await _ask(desk, lambda store: store.in_force(account.id))
-        if all(record.key_id != key_id for record in records):
-            raise _unknown()
     exchange.check_preconditions()
+    await exchange.respond(Answer(200, [JSON_TYPE], encode(_object(desk, record))))
 
 
 async def _ask(desk: KeyDesk, question: Callable[[KeyStore], Found]) -> Found:

@@ -270,7 +270,8 @@ class Exchange:
         await self.link.send_all(head if self._bodiless else head + answer.body)
 
     def check_preconditions(self) -> None:
-        """Before the target is changed. Raises Rejected 412."""
+        """Before the target is changed, and after all else is seen to be good (RFC 9110 section
+        13.2.1). Raises Rejected 412."""
         if self.is_unmet:
             raise _unmet()
 

@@ -165,11 +165,14 @@ class KeyStore:
         self._generation.bump()
         return bool(changed)
 
-    def change(self, key_id: str, account_id: str, change: Change) -> KeyRecord | None:
+    def change(
+        self, key_id: str, account_id: str, change: Change, *, write: bool = True
+    ) -> KeyRecord | None:
         """Change a key's guardrails and provider keys for every process's next request.
 
         The key afterwards, its provider keys locked; None: no such key of this account in force.
         Raises SealError, and has changed nothing then, where a provider key cannot be sealed.
+        Without `write` all is as with it, and nothing is changed.
         """
         where = "WHERE k.id = ? AND k.account_id = ? AND k.revoked = 0"
         with self._database.transaction():
@@ -179,11 +182,13 @@ class KeyStore:
             stored = to_stored(rows[0])
             guardrails = change.applied(stored.record.guardrails)
             sealed = self._resealed(stored, change)
-            self._database.execute(
-                "UPDATE api_key SET guardrails = ?, provider_keys = ? WHERE id = ?",
-                (encode_guardrails(guardrails), encode_sealed(sealed), key_id),
-            )
-        self._generation.bump()
+            if write:
+                self._database.execute(
+                    "UPDATE api_key SET guardrails = ?, provider_keys = ? WHERE id = ?",
+                    (encode_guardrails(guardrails), encode_sealed(sealed), key_id),
+                )
+        if write:
+            self._generation.bump()
         return dataclasses.replace(stored.record, guardrails=guardrails, locked=frozenset(sealed))
 
     def write_last_use(self, used: Mapping[str, int]) -> None:

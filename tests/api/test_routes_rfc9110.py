@@ -3,6 +3,7 @@
 The other half, with how the table is read, is in `tests/downstream/test_connection_rfc9110.py`.
 """
 
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -174,6 +175,10 @@ async def test_head_is_get_without_content(
     assert got.headers["content-length"] == str(len(got.body))
 
 
+def bearer(key: str) -> str:
+    return f"authorization: Bearer {key}"
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[KeyStore]:
     store = open_keystore(tmp_path)
@@ -217,6 +222,42 @@ async def test_a_condition_on_a_key_that_is_not_there_is_ignored(
             method, f"/api/auth/{missing}", f"authorization: Bearer {key}", condition, body=b"{}"
         )
         assert (answer.status, answer.error["code"]) == (404, "key_not_found")
+
+
+@pytest.mark.parametrize("condition", ['if-match: "x"', "if-none-match: *"])
+@pytest.mark.parametrize(
+    ("method", "body", "given", "status"),
+    [
+        ("PUT", b"{}", (), 405),
+        ("BREW", b"{}", (), 405),
+        ("PATCH", b"{", (), 400),
+        ("PATCH", b'{"allowedProviders":["nobody"]}', (), 400),
+        ("PATCH", b"{}", ("content-encoding: gzip",), 415),
+        ("PATCH", b'{"providerKeys":{"cheap":"sk-1"}}', (), 501),
+        ("PATCH", b'{"providerKeys":{}}', (), 412),
+        ("PATCH", b"{}", ("authorization: Bearer kr-no",), 401),
+    ],
+)
+async def test_a_condition_is_ignored_where_the_request_is_refused_anyway(
+    autojump_clock: MockClock,
+    nursery: trio.Nursery,
+    store: KeyStore,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    body: bytes,
+    given: tuple[str, ...],
+    status: int,
+    condition: str,
+) -> None:
+    """13.2.1: the answer is that without it; here the server cannot seal a key of a provider."""
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.ciphers.aead", None)
+    house = House(nursery, store=store)
+    store.create_account("acme", "team", 900)
+    record, key = store.create_key("acme", "first", None, 900)
+    fields = given if any(name.startswith("auth") for name in given) else (bearer(key), *given)
+    answer = await house.send(method, f"/api/auth/{record.key_id}", *fields, condition, body=body)
+    assert answer.status == status
+    assert store.in_force(record.account.id) == (record,)
 
 
 @pytest.mark.parametrize("condition", ['if-match: "x"', "if-none-match: *"])

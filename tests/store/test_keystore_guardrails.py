@@ -66,6 +66,16 @@ def test_a_change_holds_on_the_very_next_lookup(store: KeyStore, record: KeyReco
     )
 
 
+def test_a_change_can_be_tried(store: KeyStore, record: KeyRecord) -> None:
+    before = found(store, record)
+    after = store.change(record.key_id, record.account.id, Change(5), write=False)
+    assert after is not None
+    assert after.guardrails.max_cost == 5
+    assert found(store, record) is before, "nobody reads anew"
+    assert store.list() == [record]
+    assert store.change("key_x", record.account.id, Change(5), write=False) is None
+
+
 def test_only_a_key_of_the_account_that_is_in_force_is_changed(
     store: KeyStore, record: KeyRecord
 ) -> None:
