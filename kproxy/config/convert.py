@@ -11,6 +11,7 @@ import msgspec
 from kproxy.admission.keys import Secret
 from kproxy.config.checks import check_api_key
 from kproxy.config.document import PlacedError, Steps
+from kproxy.schema.choices import choices
 
 __all__ = ["convert"]
 
@@ -26,13 +27,26 @@ def convert(tree: object, kind: type[T], steps: Steps) -> T:
     try:
         return msgspec.convert(tree, kind, dec_hook=_decode)
     except msgspec.ValidationError as error:
-        reason, _, place = str(error).replace(" - at `key` in `$", " - at `$").partition(" - at `$")
+        text = str(error)
+        reason, found, place = text.rpartition(" - at `")
+        if not found:
+            reason, place = text, ""
+        words = choices(kind, reason, place)
+        place = place.removeprefix("key` in `").removeprefix("$")
         for key, position in _STEP.findall(place.removesuffix("`")):
             steps = (*steps, key or int(position))
         unknown = _UNKNOWN.fullmatch(reason)
         if unknown:
             raise PlacedError((*steps, unknown[1]), "unknown key") from error
-        raise PlacedError(steps, _in_toml(reason)) from error
+        # The value is not repeated: what stands in the wrong place may be a secret.
+        reason = f"must be {_listed(words)}" if words else _in_toml(reason)
+        raise PlacedError(steps, reason) from error
+
+
+def _listed(words: tuple[str, ...]) -> str:
+    quoted = [f'"{word}"' for word in words]
+    *most, last = quoted
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 def _in_toml(reason: str) -> str:

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Raw
 
 from kproxy.errors import Rejected, rejected_field
+from kproxy.schema.choices import ENUM, choices
 from kproxy.schema.jsonlimits import JsonLimits, check
 
 __all__ = ["decode_body", "decode_fields", "decode_typed", "refuse_repeated"]
@@ -32,10 +33,12 @@ _NAME = re.compile(rb'[ \t\n\r]*+"([^"\\]*+(?:\\.[^"\\]*+)*+)"[ \t\n\r]*+:[ \t\n
 _NEXT = re.compile(rb"[ \t\n\r]*+([,}])")
 
 
-def decode_body(body: bytes, decode: Callable[[bytes], _T], limits: JsonLimits) -> _T:
-    """The body as `decode`, a decoder of msgspec, reads it, once it has passed all checks."""
+def decode_body(
+    body: bytes, decode: Callable[[bytes], _T], kind: type[_T], limits: JsonLimits
+) -> _T:
+    """The body as `decode`, a decoder of msgspec, reads a `kind`, once it has passed all checks."""
     decode_fields(body, limits)
-    return decode_typed(body, decode)
+    return decode_typed(body, decode, kind)
 
 
 def decode_fields(body: bytes, limits: JsonLimits) -> dict[str, Raw]:
@@ -56,12 +59,12 @@ def decode_fields(body: bytes, limits: JsonLimits) -> dict[str, Raw]:
     return fields
 
 
-def decode_typed(body: bytes, decode: Callable[[bytes], _T]) -> _T:
-    """A body that `decode_fields` has passed, as `decode` reads it."""
+def decode_typed(body: bytes, decode: Callable[[bytes], _T], kind: type[_T]) -> _T:
+    """A body that `decode_fields` has passed, as `decode`, a decoder of msgspec, reads a `kind`."""
     try:
         return _parse(decode, body)
     except msgspec.ValidationError as error:
-        raise _wrong_field(str(error)) from None
+        raise _wrong_field(str(error), kind) from None
 
 
 def _parse(decode: Callable[[bytes], _T], body: bytes) -> _T:
@@ -136,7 +139,7 @@ _QUOTED_TYPE = re.compile(r"`([a-z |]+)`")
 _FIELD_ERROR = re.compile(r"Object (missing required|contains unknown) field `(.*)`", re.DOTALL)
 
 
-def _wrong_field(text: str) -> Rejected:
+def _wrong_field(text: str, kind: type) -> Rejected:
     """The parser's complaint (`Expected ..., got ... - at `$.a[0]``) as OpenAI words it."""
     what, found, path = text.rpartition(" - at `")
     if not found:
@@ -149,6 +152,10 @@ def _wrong_field(text: str) -> Rejected:
         param = f"{param}.{name}" if param else name
         word = "Missing required" if about[1].startswith("missing") else "Unknown"
         return rejected_field(param, f"{word} field '{param}'.")
+    words = choices(kind, what, path)
+    if words:
+        listed = ", ".join(f"'{word}'" for word in words)
+        what = f"expected one of {listed}, got {what.removeprefix(ENUM).strip()}"
     what = _QUOTED_TYPE.sub(_plain_type, what)
     what = what[:1].lower() + what[1:_MESSAGE_LENGTH]
     return rejected_field(param, f"Invalid '{param}': {what}.")

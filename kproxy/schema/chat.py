@@ -250,7 +250,7 @@ _decode_tools = msgspec.json.Decoder(list[Tool]).decode
 def decode_chat(body: bytes, limits: JsonLimits) -> ChatCall:
     """Read a whole body. Raises `Rejected` 400, with `param` where one field is at fault."""
     fields = decode_fields(body, limits)
-    request = decode_typed(body, _decode_request)
+    request = decode_typed(body, _decode_request, ChatRequest)
     check_request(request, limits)
     return ChatCall(request, fields)
 

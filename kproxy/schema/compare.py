@@ -60,7 +60,7 @@ def decode_either(body: bytes, limits: JsonLimits) -> ChatCall:
 def decode_compare(body: bytes, limits: JsonLimits) -> ChatCall:
     """Read a whole body. Its `request` is a `CompareRequest`. Raises `Rejected` 400."""
     fields = decode_fields(body, limits)
-    request = decode_typed(body, _decode_request)
+    request = decode_typed(body, _decode_request, CompareRequest)
     check_request(request, limits)
     if request.model != COMPARE:
         raise rejected_field(

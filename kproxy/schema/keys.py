@@ -117,9 +117,9 @@ _decode_patch = msgspec.json.Decoder(KeyPatch).decode
 
 def decode_new_key(body: bytes, limits: JsonLimits) -> NewKey:
     """The body of a POST. Raises `Rejected` 400 with `param`."""
-    return decode_body(body, _decode_new_key, limits)
+    return decode_body(body, _decode_new_key, NewKey, limits)
 
 
 def decode_patch(body: bytes, limits: JsonLimits) -> KeyPatch:
     """The body of a PATCH. Raises `Rejected` 400 with `param`."""
-    return decode_body(body, _decode_patch, limits)
+    return decode_body(body, _decode_patch, KeyPatch, limits)

@@ -76,7 +76,7 @@ def test_it_is_on_where_it_is_installed(
 @pytest.mark.parametrize(
     ("line", "path", "reason"),
     [
-        ('tier = "docker"', "plugins.code-exec.tier", "docker"),
+        ('tier = "docker"', "plugins.code-exec.tier", 'must be "monty" or "python"'),
         ('tier = "python"', "plugins.code-exec.wasm", "needs a WASI build"),
         ('wasm = "x"', "plugins.code-exec.sha256", "64 lower-case digits"),
         (f'wasm = "x"\nsha256 = "{DIGEST.upper()}"', "plugins.code-exec.sha256", "64"),

@@ -1,5 +1,6 @@
 """What msgspec says of a tree, as a place in the file and a reason in the file's words."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -17,6 +18,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     many: tuple[int, ...] = ()
     secret: Secret | None = None
     mode: Literal["slow", "fast"] | None = None
+    least: Mapping[Literal["a"], float] = {}
 
 
 def refused(tree):
@@ -39,6 +41,9 @@ def test_a_tree_becomes_its_kind():
         ({"name": 1}, ("name",), "expected `str`, got `int`"),
         ({"name": "a", "many": [1, "x"]}, ("many", 1), "expected `int`, got `str`"),
         ({"name": "a", "secret": 1}, ("secret",), "expected `str`"),
+        ({"name": "a", "mode": "sk-1"}, ("mode",), 'must be "fast" or "slow"'),
+        ({"name": "a", "mode": " - at `$.name`"}, ("mode",), 'must be "fast" or "slow"'),
+        ({"name": "a", "least": {"b": 1}}, ("least",), 'must be "a"'),
     ],
 )
 def test_what_is_wrong_is_placed(tree, place, reason):

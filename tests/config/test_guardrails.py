@@ -61,7 +61,7 @@ def test_rules_and_a_classifier(tmp_path: Path) -> None:
         ('name = "a"\npattern = "(a"\naction = "block"', 3, 'rule "a": missing )'),
         ('name = "a"\npattern = "a+"\naction = "block"', 3, 'rule "a": has no longest match'),
         ('builtin = "card"\naction = "mask"\non = ["response"]', 4, 'rule "card" masks'),
-        ('builtin = "card"\naction = "hide"', 3, "invalid enum value"),
+        ('builtin = "card"\naction = "hide"', 3, 'must be "allow", "block", "mask" or "redact"'),
         ('builtin = "card"\naction = "mask"\ncolour = 1', 4, "unknown key"),
         ('builtin = "card"', 1, "action is missing"),
     ],

@@ -174,7 +174,7 @@ def test_the_wrong_line_is_named(tmp_path: Path, text: str, wanted: str) -> None
         (['certificate = "both.pem"', 'client = "required"'], "5: listeners[0].tls.client: needs "
          "client_ca: whose certificates are accepted"),
         (['certificate = "both.pem"', 'client_ca = "ca.pem"', 'client = "maybe"'],
-         "6: listeners[0].tls.client: invalid enum value"),
+         "6: listeners[0].tls.client: must be \"optional\" or \"required\""),
     ],
 )  # fmt: skip
 def test_a_wrong_tls_file_is_named_with_its_line(

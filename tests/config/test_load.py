@@ -117,7 +117,7 @@ def test_a_file_without_providers_takes_them_from_the_environment(written):
         ('listen = ["a:1", "a:1"]\n', 1, "listen[1]", "a:1 is listed twice"),
         ('listen = ["unix:"]\n', 1, "listen[0]", "not a path: write unix:/run/kproxy/kproxy.sock"),
         ("x = 1\nport = 1\n", 1, "x", "unknown key"),
-        ("\nledger = 'slow'\n", 2, "ledger", "'slow'"),
+        ("\nledger = 'slow'\n", 2, "ledger", 'must be "fast" or "strict"'),
         ("[limits]\n\nbody = -1\n", 3, "limits.body", "expected `int` >= 1"),
         ("[limits]\nbody = nan\n", 2, "limits.body", "not a finite number"),
         ("[limits]\nbodies = 1\n", 2, "limits.bodies", "unknown key"),

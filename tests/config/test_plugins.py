@@ -133,7 +133,10 @@ def test_the_pdf_reader_can_be_switched_off(read):
     [
         ('web-search]\nbackend = "searxng"', ":1: plugins.web-search.base_url: a SearXNG"),
         ('web-search]\nbackend = "brave"', ":1: plugins.web-search.api_key: brave wants one"),
-        ('web-search]\nbackend = "x"', ":2: plugins.web-search.backend: invalid enum"),
+        (
+            'web-search]\nbackend = "x"',
+            ':2: plugins.web-search.backend: must be "brave", ',
+        ),
         (
             'web-search]\nbackend = "searxng"\nbase_url = "x"',
             ":3: plugins.web-search.base_url: must",

@@ -3,6 +3,8 @@
 What is malformed or repeated is tested in `test_chat.py`, through the body that matters most.
 """
 
+from typing import Literal
+
 import msgspec
 import pytest
 
@@ -18,6 +20,7 @@ class Thing(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     name: str
     long_number: int | None = None
     keys: dict[str, str | None] | None = None
+    mode: Literal["slow", "fast"] | None = None
 
 
 decode = msgspec.json.Decoder(Thing).decode
@@ -25,7 +28,7 @@ decode = msgspec.json.Decoder(Thing).decode
 
 def refused(body: bytes, limits: JsonLimits = LIMITS) -> Rejected:
     with pytest.raises(Rejected) as caught:
-        decode_body(body, decode, limits)
+        decode_body(body, decode, Thing, limits)
     rejected = caught.value
     assert (rejected.status, rejected.code) == (400, "invalid_request_error")
     assert rejected.__cause__ is None
@@ -35,8 +38,17 @@ def refused(body: bytes, limits: JsonLimits = LIMITS) -> Rejected:
 
 
 def test_a_typed_body() -> None:
-    thing = decode_body(b' {"name": "a", "longNumber": 3}\n', decode, LIMITS)
+    thing = decode_body(b' {"name": "a", "longNumber": 3}\n', decode, Thing, LIMITS)
     assert (thing.name, thing.long_number) == ("a", 3)
+
+
+def test_what_a_field_takes_is_listed() -> None:
+    rejected = refused(b'{"name": "a", "mode": "quick"}')
+    assert rejected.param == "mode"
+    assert rejected.message == "Invalid 'mode': expected one of 'fast', 'slow', got 'quick'."
+    long = refused(b'{"name": "a", "mode": "%b"}' % (b"q" * 9_999))
+    assert long.message.startswith("Invalid 'mode': expected one of 'fast', 'slow', got 'qqq")
+    assert len(long.message) < 500
 
 
 def test_the_members_as_they_were_written() -> None:
