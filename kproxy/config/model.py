@@ -353,7 +353,7 @@ class OtelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     # OpenTelemetry's names and its default. Its "parent" is the caller, who then decides first.
     sampler: str = "parentbased_traceidratio"
     ratio: Annotated[float, Meta(ge=0, le=1)] = 1.0
-    timeout: Seconds = 10.0  # for a batch with all its retries; the SDKs' default
+    timeout: Seconds = 10.0  # for a batch with its retries, without Retry-After; the SDKs' default
     compression: Literal["gzip", "none"] = "none"
     certificate: str | None = None  # authorities to trust instead of the system's, in a PEM file
 

@@ -3,15 +3,19 @@
 The address is the operator's own, so a private one is as good as any; it is the only one that is
 ever talked to, and no redirect is followed. What may pass is tried again, after 1, 2, 4 seconds, as
 long as there is time: a connection that cannot be made, and what the protocol says of statuses
-(https://opentelemetry.io/docs/specs/otlp/#otlphttp-response). Why something was not taken is said
-in words of ours: what a collector answers is not logged.
+(https://opentelemetry.io/docs/specs/otlp/#otlphttp-response). Where the collector then says when to
+come back, nothing is sent before, this body or a later one, for up to `PATIENCE` seconds; meanwhile
+others wait in front of here, as far as there is room. Why something was not taken is said in words
+of ours: what a collector answers is not logged.
 """
 
 import gzip
+import math
 import ssl
 
 import trio
 
+from kproxy.dialect.openai import retry_after
 from kproxy.errors import KproxyError
 from kproxy.telemetry.otlp import OtlpParams
 from kproxy.transport.dial import Dial, dialler, tls_context
@@ -25,6 +29,9 @@ PASSING = frozenset({429, 502, 503, 504})
 
 PAUSE = 1.0
 """Seconds before the first retry; doubled for each that follows."""
+
+PATIENCE = 60.0
+"""Seconds of `Retry-After` for one body in all; it says of an overload that it will pass."""
 
 ANSWER = 65_536
 """Bytes of an answer; it holds a number and a sentence."""
@@ -57,19 +64,25 @@ class Collector:
         self._params = params
         coding = [(b"content-encoding", b"gzip")] if params.compressed else []
         own = [(name.encode(), value.reveal().encode()) for name, value in params.headers]
+        self._rest = -math.inf  # until when nothing is sent
         self._headers = ((b"content-type", b"application/x-protobuf"), *coding, *own)
 
     def __repr__(self) -> str:
         return f"<Collector {self._params.endpoint}>"
 
     async def send(self, body: bytes) -> bytes:
-        """What the collector answers to one body that it takes. Raises NotTaken."""
+        """What the collector answers to one body that it takes. Raises NotTaken.
+
+        `timeout` seconds are for all of it, but what the collector has asked us to wait.
+        """
         params = self._params
         if params.compressed:
             body = await trio.to_thread.run_sync(gzip.compress, body)
         ask = Ask(b"POST", self._headers, body)
-        deadline, pause = trio.current_time() + params.timeout, PAUSE
+        await trio.sleep_until(self._rest)
+        deadline, pause, patience = trio.current_time() + params.timeout, PAUSE, PATIENCE
         while True:
+            asked = 0.0
             budget = Budget(ANSWER, deadline - trio.current_time(), redirects=0)
             try:
                 url = params.endpoint
@@ -80,7 +93,14 @@ class Collector:
                 if answer.status in OK:
                     return answer.body
                 why, passes = f"HTTP {answer.status}", answer.status in PASSING
-            if not passes or trio.current_time() + pause >= deadline:
+                if passes:
+                    asked = min(retry_after(answer.head.get) or 0.0, PATIENCE)
+            now = trio.current_time()
+            self._rest = max(self._rest, now + asked)
+            patience -= asked
+            deadline += asked
+            wait = max(pause, asked)
+            if not passes or patience < 0 or now + wait >= deadline:
                 raise NotTaken(why)
-            await trio.sleep(pause)
+            await trio.sleep(wait)
             pause *= 2

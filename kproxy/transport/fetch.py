@@ -95,6 +95,7 @@ class Fetched:
     status: int
     content_type: str
     body: bytes = field(repr=False)
+    head: ResponseHead = field(repr=False)
 
 
 GET = Ask()
@@ -184,7 +185,8 @@ class Fetcher:
                 head = await exchange.open(self._limits)
                 location = head.get(b"location")
                 if head.status not in REDIRECTS or location is None:
-                    return Fetched(head.status, _media_type(head), await exchange.read())
+                    body = await exchange.read()
+                    return Fetched(head.status, _media_type(head), body, head)
             finally:
                 link.close()
             if ask.method != b"GET":

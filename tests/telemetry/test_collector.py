@@ -91,6 +91,56 @@ async def test_the_deadline_holds_for_all_of_it(
     assert begun(provider) == [0, 1]
 
 
+def later(status: int, *fields: bytes) -> Answer:
+    return [(0, ok(b"", status, *fields))]
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+async def test_the_collector_says_when_to_come_back(
+    autojump_clock: MockClock, nursery: trio.Nursery, status: int
+) -> None:
+    """Also later than the deadline, which is for what we take and not for what we are told."""
+    provider = script(nursery, later(status, b"retry-after: 30"), [(0, ok(b"told"))])
+    assert await Collector(provider.dial, params()).send(b"spans") == b"told"
+    assert begun(provider) == [0, 30]
+
+
+async def test_of_two_pauses_the_longer_one(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    dates = (b"date: Sun, 06 Nov 1994 08:49:30 GMT", b"retry-after: Sun, 06 Nov 1994 08:49:39 GMT")
+    provider = script(
+        nursery, later(503, b"retry-after: 0"), later(503, b"retry-after: soon"),
+        later(503, b"retry-after: 1"), later(503, *dates), [(0, ok(b"told"))],
+    )  # fmt: skip
+    assert await Collector(provider.dial, params(timeout=30.0)).send(b"spans") == b"told"
+    assert begun(provider) == [0, 1, 3, 7, 16]
+
+
+async def test_other_statuses_say_nothing_of_when(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    provider = script(nursery, later(500, b"retry-after: 30"), [(0, ok(b"told"))])
+    collector = Collector(provider.dial, params())
+    with pytest.raises(NotTaken):
+        await collector.send(b"spans")
+    assert await collector.send(b"more") == b"told"
+    assert begun(provider) == [0, 0]
+
+
+async def test_patience_ends_and_the_rest_is_kept_by_whatever_follows(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    hour = later(429, b"retry-after: 3600")
+    provider = script(nursery, hour, hour, [(0, ok(b"told"))])
+    collector = Collector(provider.dial, params())
+    with pytest.raises(NotTaken, match="HTTP 429"):
+        await collector.send(b"spans")
+    assert trio.current_time() == 60
+    assert await collector.send(b"more") == b"told"
+    assert begun(provider) == [0, 60, 120]
+
+
 async def test_nobody_is_there(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     assert "refused" in await refused(script(nursery))
     assert trio.current_time() == 7, "after 1, 2 and 4 seconds; 8 more are not there"
