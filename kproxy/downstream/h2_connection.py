@@ -97,6 +97,7 @@ class H2Connection:
         self._grace_ends = math.inf  # a drain has begun
         self._last = self._cutting = False  # there will be no further stream
         self._broken = False  # the link takes nothing more
+        self.fault: H2Error | None = None  # of the peer's, by which it has ended
 
     def __repr__(self) -> str:
         return f"<H2Connection {len(self._streams)} streams, {self._served} served>"
@@ -150,7 +151,7 @@ class H2Connection:
                     data = b""
                     await self._ease(2 * BACKLOG)  # bodies alone come to one
             except H2Error as error:
-                log.info("ended an HTTP/2 connection: %s", error)
+                self.fault = error
                 self._flush()
                 return
             except (Broken, Expired):

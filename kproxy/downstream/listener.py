@@ -16,6 +16,7 @@ import trio
 
 from kproxy.downstream.answering import FAREWELL, Handler
 from kproxy.downstream.connection import Connection, ConnectionParams
+from kproxy.downstream.floodlog import FloodLog
 from kproxy.transport.accept import AcceptLimits, Acceptor
 from kproxy.transport.entry import Bound
 from kproxy.transport.hub import Hub
@@ -51,7 +52,7 @@ class Listener:
         self._acceptor.on_empty = self._settle
         self._handler = handler
         self._params = params
-        self._hub = hub
+        self._floods = FloodLog()
         self._open: set[_Drains] = set()
         self._quiet = trio.Event()
         self._over = trio.Event()
@@ -95,6 +96,8 @@ class Listener:
         )
         with self._drainable(connection):
             await connection.serve(received)
+        if connection.fault is not None:
+            self._floods.note(str(link.peer), connection.fault, trio.current_time())
 
     @contextmanager
     def _drainable(self, connection: _Drains) -> Iterator[None]:

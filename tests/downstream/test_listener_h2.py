@@ -18,6 +18,7 @@ from kproxy.transport.accept import AcceptLimits, open_listeners
 from kproxy.transport.certificates import Credentials
 from kproxy.transport.entry import Bound
 from kproxy.transport.hub import Hub
+from kproxy.wire.h2_frames import PING, PREFACE, SETTINGS, frame_bytes
 from tests.fakes.talk import Scripted
 from tests.fakes.tls import client_context, write_files
 
@@ -121,3 +122,15 @@ async def test_a_drain_ends_what_is_idle() -> None:
         assert (await http.get(f"{url}/echo")).status_code == 200
         listener.drain()
         await listener.wait_over()
+
+
+async def test_a_flood_leaves_a_line_with_its_address(caplog: pytest.LogCaptureFixture) -> None:
+    async with listening(Scripted()) as (_, url):
+        stream = await trio.open_tcp_stream("127.0.0.1", int(url.rpartition(":")[2]))
+        async with stream:
+            host, port = stream.socket.getsockname()
+            pings = frame_bytes(PING, 0, 0, b"12345678") * 100
+            await stream.send_all(PREFACE + frame_bytes(SETTINGS, 0, 0, b"") + pings)
+            while await stream.receive_some():
+                pass
+    assert caplog.messages == [f"ended an HTTP/2 connection of {host}:{port}: too many PING frames"]
