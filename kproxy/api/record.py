@@ -105,9 +105,11 @@ class AttemptRecord:
         self.span_id, fields = trace.ask(fields)
         if self.span_id and trace.parameters is None:
             request = self._job.call.request
-            trace.parameters = Parameters(
-                bool(request.stream), request.n, request.output_limit, request.temperature,
-                request.needs_json,
+            self._job.exchange.trace = trace.asking(
+                Parameters(
+                    bool(request.stream), request.n, request.output_limit, request.temperature,
+                    request.needs_json,
+                )
             )  # fmt: skip
         return fields
 
@@ -220,7 +222,7 @@ class AttemptRecord:
         )
         job.note(self, outcome)
         if self.span_id and job.exchange.trace is not None:
-            job.exchange.trace.attempts.append(self._asked(outcome))
+            job.exchange.trace = job.exchange.trace.after(self._asked(outcome))
         job.service.metrics.attempt(outcome)
         self.flow = None  # which knows us: nothing that a request leaves may hold its prompt
 

@@ -13,6 +13,7 @@ the provider is told one that says "not sampled", so that it starts no trace of 
 from collections.abc import Callable
 
 import msgspec
+from msgspec.structs import replace
 
 from kproxy.outcome import AttemptOutcome
 from kproxy.wire.events import Headers
@@ -77,20 +78,19 @@ class Asked(msgspec.Struct, frozen=True):
     reasons: tuple[str, ...] = ()
 
 
-class Trace:
-    """One request's place in its trace. `given`: what the caller said; `context`: our own span."""
+class Trace(msgspec.Struct, frozen=True):
+    """One request's place in its trace, and what it has come to so far.
 
-    __slots__ = ("_draw", "attempts", "context", "given", "parameters", "sampled")
+    `given`: what the caller said; `context`: our own span; `attempts`: in the order in which they
+    have ended.
+    """
 
-    def __init__(
-        self, context: TraceContext, given: TraceContext | None, draw: Draw, *, sampled: bool
-    ) -> None:
-        self.context = context
-        self.given = given
-        self.sampled = sampled
-        self.attempts: list[Asked] = []  # in the order in which they have ended
-        self.parameters: Parameters | None = None
-        self._draw = draw
+    context: TraceContext
+    given: TraceContext | None
+    draw: Draw
+    sampled: bool
+    attempts: tuple[Asked, ...] = ()
+    parameters: Parameters | None = None
 
     def __repr__(self) -> str:
         state = "recorded" if self.sampled else "not recorded"
@@ -101,11 +101,19 @@ class Trace:
         """32 hexadecimal digits."""
         return self.context.trace_id
 
+    def asking(self, parameters: Parameters) -> "Trace":
+        """The same, once it is known what is asked of the model."""
+        return replace(self, parameters=parameters)
+
+    def after(self, asked: Asked) -> "Trace":
+        """The same, once one more attempt has ended."""
+        return replace(self, attempts=(*self.attempts, asked))
+
     def ask(self, passed: Headers) -> tuple[str, Headers]:
         """A span id for one more attempt, and what the provider is told of `passed`, the fields
         that may go there. No id: the attempt is not recorded."""
         if self.sampled:
-            span_id = self._draw(SPAN_BYTES)
+            span_id = self.draw(SPAN_BYTES)
             context = write_trace(self.trace_id, span_id, self.context.flags, self.context.state)
         elif self.given is None:
             span_id, context = "", self.context
@@ -125,4 +133,4 @@ def begin_trace(given: TraceContext | None, sampler: Sampler, draw: Draw) -> Tra
     if sampled:
         flags |= SAMPLED
     context = write_trace(trace_id, draw(SPAN_BYTES), flags, state)
-    return Trace(context, given, draw, sampled=sampled)
+    return Trace(context, given, draw, sampled)

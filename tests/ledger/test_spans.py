@@ -108,9 +108,7 @@ def asked(number: int = 1, one: AttemptOutcome | None = None, **changes: Any) ->
 def traced(*attempts: Asked, given: TraceContext | None = GIVEN) -> Trace:
     state = b"" if given is None else given.state
     context = write_trace(TRACE, OURS, 1, state)
-    trace = Trace(context, given, lambda size: "", sampled=True)
-    trace.attempts.extend(attempts)
-    return trace
+    return Trace(context, given, lambda size: "", True, attempts)
 
 
 def served(strategy: str = "single", **changes: Any) -> Served:
@@ -123,8 +121,7 @@ def told(spans: tuple[Span, ...], *names: str) -> list[tuple[Any, ...]]:
 
 
 def test_a_whole_answer() -> None:
-    trace = traced(asked())
-    trace.parameters = Parameters(False, 1, None, None, False)
+    trace = traced(asked()).asking(Parameters(False, 1, None, None, False))
     request, attempt = spans_of(trace, served())
     assert request == Span(
         trace_id=TRACE,
@@ -153,7 +150,7 @@ def test_a_whole_answer() -> None:
 
 def test_a_stream_says_when_its_first_token_came_and_what_was_asked() -> None:
     trace = traced(asked(one=outcome(first_token=1.25)), given=None)
-    trace.parameters = Parameters(True, 3, 50, 0.5, True)
+    trace = trace.asking(Parameters(True, 3, 50, 0.5, True))
     request, attempt = spans_of(trace, served())
     assert (request.parent_id, request.is_remote, request.state) == ("", False, "")
     assert attempt.attributes == WHOLE | {

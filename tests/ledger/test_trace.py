@@ -5,7 +5,8 @@ from itertools import count
 
 import pytest
 
-from kproxy.ledger.trace import Sampler, begin_trace
+from kproxy.ledger.trace import Asked, Parameters, Sampler, begin_trace
+from kproxy.outcome import AttemptOutcome, Ending
 from kproxy.wire.tracecontext import TraceContext
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -83,6 +84,19 @@ def test_that_an_id_is_random_goes_on_with_it_and_unknown_flags_do_not() -> None
 )
 def test_a_share_is_taken_by_the_id(ratio: float, trace_id: str, taken: bool) -> None:
     assert Sampler(ratio).takes(trace_id, None) is taken
+
+
+def test_what_follows_is_another_value() -> None:
+    begun = begin_trace(given(), Sampler(), drawn())
+    outcome = AttemptOutcome("m", "acme", 0.0, None, 1.0, Ending.COMPLETE)
+    first, second = (Asked(f"{number:016x}", outcome, "m", "h", 80) for number in (2, 3))
+    over = begun.asking(Parameters(True, 1, None, None, False)).after(first).after(second)
+    assert (begun.attempts, begun.parameters) == ((), None)
+    assert over.attempts == (first, second)
+    assert over.parameters is not None
+    assert (over.context, over.given, over.sampled) == (begun.context, begun.given, True)
+    with pytest.raises(AttributeError):
+        begun.sampled = False
 
 
 def test_repr_says_how_it_stands() -> None:

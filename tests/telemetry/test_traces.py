@@ -66,7 +66,7 @@ def finished(one: Traces, attempts: int = 1) -> Finished:
     trace = one.begin([(b"traceparent", PARENT)])
     for _ in range(attempts):
         span_id, _ = trace.ask([])
-        trace.attempts.append(Asked(span_id, OUTCOME, "m", "h", 80))
+        trace = trace.after(Asked(span_id, OUTCOME, "m", "h", 80))
     return Finished(trace, SERVED)
 
 
