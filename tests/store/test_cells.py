@@ -209,6 +209,32 @@ def test_only_the_slot_is_locked(opened):
     assert second.unlocked == 0
 
 
+def test_whoever_is_alone_locks_nothing_and_does_so_once_another_has_joined(opened):
+    first = opened()
+    slot = first.slot("a")
+    with open(first.path, "r+b") as file:
+
+        def is_locked():
+            try:
+                fcntl.fcntl(file, fcntl.F_OFD_SETLK, slot.held)
+            except BlockingIOError:
+                return True
+            fcntl.fcntl(file, fcntl.F_OFD_SETLK, slot.let_go)
+            return False
+
+        first.lock(slot)
+        assert not is_locked()
+        second = opened()
+        first.unlock(slot)
+        first.lock(slot)
+        assert is_locked()
+        first.unlock(slot)
+        assert not is_locked()
+        die(second)  # what it has left may still be changed by who finds it
+        first.lock(slot)
+        assert is_locked()
+
+
 def test_no_account_is_placed_while_another_is_being_placed(opened):
     first, second = opened(), opened()
     second.slot("known")

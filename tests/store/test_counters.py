@@ -248,7 +248,7 @@ def test_closed_counters_count_no_more(tmp_path):
     assert "kproxy.counters" in repr(counters)
     counters.close()
     counters.close()
-    with pytest.raises(ValueError, match="file descriptor"):
+    with pytest.raises(ValueError, match="released memoryview"):
         held.release()
 
 
