@@ -10,7 +10,6 @@ What it does not know: frames, and other streams. Those are the connection's, it
 
 import math
 from collections import deque
-from collections.abc import Callable
 from typing import Protocol
 
 import trio
@@ -18,6 +17,7 @@ import trio
 from kproxy.transport.duplex import Broken, Expired
 from kproxy.transport.pump import Pump
 from kproxy.transport.timers import Timers
+from kproxy.transport.waitable import Waitable
 from kproxy.wire.proxy import Peer
 
 __all__ = ["H2Stream", "Trunk"]
@@ -40,15 +40,16 @@ class Trunk(Protocol):
         """Bytes of a body were taken."""
 
 
-class H2Stream:
+class H2Stream(Waitable):
     """See the module. `stall`: seconds that the peer may leave no room at all."""
 
     __slots__ = (
-        "_ended", "_gone", "_inbox", "_inflow", "_late", "_lost", "_rest", "_task", "_timer",
-        "_trunk", "_until", "_when", "id", "peer", "sent", "stall", "torn",
+        "_ended", "_inbox", "_inflow", "_lost", "_rest", "_trunk", "_until", "id", "peer", "sent",
+        "stall", "torn",
     )  # fmt: skip
 
     def __init__(self, trunk: Trunk, number: int, stall: float) -> None:
+        super().__init__(trunk.timers)
         self.id = number
         self.stall = stall
         self.peer = trunk.peer
@@ -58,40 +59,12 @@ class H2Stream:
         self._inbox: deque[tuple[bytes, int]] = deque()
         self._ended = False  # the request is whole
         self._lost = ""  # why the stream is no more
-        self._gone: Callable[[], None] | None = None
         self._inflow: Pump | None = None  # the relay that ends here
         self._rest = memoryview(b"")  # of what `send_all` sends
         self._until = math.inf  # the deadline of that, whatever the progress
-        self._task: trio.lowlevel.Task | None = None  # waits for room, or for the body
-        self._late = False
-        self._when = math.inf
-        self._timer = trunk.timers.timer(self._expire)
 
     def __repr__(self) -> str:
         return f"<H2Stream {self.id} {self._lost or ('answering' if self._ended else 'open')}>"
-
-    @property
-    def deadline(self) -> float:
-        """Absolute time at which a waiting operation raises Expired."""
-        return self._when
-
-    @deadline.setter
-    def deadline(self, when: float) -> None:
-        self._when = when
-        self._late = False
-        self._timer.move(when)
-
-    @property
-    def on_gone(self) -> Callable[[], None] | None:
-        """Called once when the stream is reset or its connection ends; at once if it was."""
-        return self._gone
-
-    @on_gone.setter
-    def on_gone(self, callback: Callable[[], None] | None) -> None:
-        if callback is not None and self._lost:
-            callback()
-        else:
-            self._gone = callback
 
     # --- the connection's side
 
@@ -102,16 +75,15 @@ class H2Stream:
         elif size:
             self._trunk.used(self.id, size)
         self._ended = self._ended or ended
-        self._wake()
+        self._wake_reader()
 
     def lose(self, reason: str) -> None:
         """The stream is no more; idempotent."""
         if self._lost:
             return
         self._lost = reason
-        if self._gone is not None:
-            callback, self._gone = self._gone, None
-            callback()
+        self._left = True
+        self._tell_gone()
         if self._inflow is not None:
             self._inflow.fail(Broken(self, reason))
         self._wake()
@@ -125,34 +97,16 @@ class H2Stream:
             sent = self.send_nowait(self._rest)
             self._rest = self._rest[sent:]
             if not self._rest:
-                self._wake()
+                self._wake_writer()
             elif sent:
                 self._move_stall()
 
     def _expire(self) -> None:
-        self._late = True
+        super()._expire()
         if self._inflow is not None:
             self._inflow.fail(Expired(self))
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._task is not None:
-            task, self._task = self._task, None
-            trio.lowlevel.reschedule(task)
 
     # --- the owner's side
-
-    async def _wait(self) -> None:
-        if self._late:
-            raise Expired(self)
-        self._task = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._abort)
-        if self._late:
-            raise Expired(self)
-
-    def _abort(self, _: object) -> trio.lowlevel.Abort:
-        self._task = None
-        return trio.lowlevel.Abort.SUCCEEDED
 
     def check(self) -> None:
         """Raises Broken where the stream is no more."""
@@ -172,7 +126,7 @@ class H2Stream:
         """See `Channel.receive`."""
         await trio.lowlevel.checkpoint()
         while (data := self.receive_nowait()) is None:
-            await self._wait()
+            await self.wait_readable()
         return data
 
     def send_nowait(self, data: bytes | memoryview) -> int:
@@ -193,7 +147,7 @@ class H2Stream:
             if self._rest:
                 self._move_stall()
             while self._rest:
-                await self._wait()
+                await self.wait_writable()
                 self.check()
         finally:
             self.torn = bool(self._rest)

@@ -19,9 +19,10 @@ from typing import NamedTuple, Protocol, cast
 import trio
 
 from kproxy.errors import FaultKind
-from kproxy.transport.duplex import Broken, Channel, Expired, Stage
+from kproxy.transport.duplex import Broken, Channel, Stage
 from kproxy.transport.pump import RECEIVE_SIZE, Clock, Pump, Sink
 from kproxy.transport.timers import Timers
+from kproxy.transport.waitable import Waitable
 from kproxy.wire.events import Headers
 from kproxy.wire.frame import LAST_CHUNK, chunk
 from kproxy.wire.h2_frames import Code
@@ -98,17 +99,17 @@ class Trunk(Clock, Protocol):
         """The owner is done."""
 
 
-class H2Call:
+class H2Call(Waitable):
     """See the module. `number` is the stream's, 0 before the request was begun; `reused`: the
     connection was idle, and has carried others before."""
 
     __slots__ = (
-        "_before", "_bodiless", "_closed", "_gone", "_inbox", "_late", "_loss", "_outflow", "_rest",
-        "_task", "_timer", "_told", "_trunk", "_watcher", "_when", "_whole", "_words", "began",
-        "number", "reused", "stall",
+        "_before", "_bodiless", "_closed", "_inbox", "_loss", "_outflow", "_rest", "_told",
+        "_trunk", "_watcher", "_whole", "_words", "began", "number", "reused", "stall",
     )  # fmt: skip
 
     def __init__(self, trunk: Trunk, *, reused: bool) -> None:
+        super().__init__(trunk.timers)
         self.number = 0
         self.reused = reused
         self.began = math.inf
@@ -125,11 +126,6 @@ class H2Call:
         self._rest = memoryview(b"")  # of the request's body
         self._outflow: Pump | None = None  # the relay that reads here
         self._watcher: Callable[[], None] | None = None
-        self._gone: Callable[[], None] | None = None
-        self._task: trio.lowlevel.Task | None = None
-        self._late = False
-        self._when = math.inf
-        self._timer = trunk.timers.timer(self._expire)
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "lost" if self._loss else "open"
@@ -144,29 +140,6 @@ class H2Call:
     def greedy(self) -> bool:
         """See `pump.Source`: one read takes a part of what there is."""
         return True
-
-    @property
-    def deadline(self) -> float:
-        """Absolute time at which a waiting operation raises Expired."""
-        return self._when
-
-    @deadline.setter
-    def deadline(self, when: float) -> None:
-        self._when = when
-        self._late = False
-        self._timer.move(when)
-
-    @property
-    def on_gone(self) -> Callable[[], None] | None:
-        """Called once when the stream is cut or its connection ends; at once if it was."""
-        return self._gone
-
-    @on_gone.setter
-    def on_gone(self, callback: Callable[[], None] | None) -> None:
-        if callback is not None and self._loss is not None:
-            callback()
-        else:
-            self._gone = callback
 
     @property
     def whole(self) -> bool:
@@ -216,10 +189,10 @@ class H2Call:
         if self._loss is not None:
             return
         self._loss = loss
+        self._left = True
         self._news()
-        if not self._whole and self._gone is not None:
-            callback, self._gone = self._gone, None
-            callback()
+        if not self._whole:
+            self._tell_gone()
 
     def has_room(self) -> None:
         """The provider takes more, maybe."""
@@ -227,7 +200,7 @@ class H2Call:
             sent = self._trunk.offer(self, self._rest)
             self._rest = self._rest[sent:]
             if sent:
-                self._wake()
+                self._wake_writer()
 
     def _news(self) -> None:
         if self._outflow is not None:
@@ -237,27 +210,11 @@ class H2Call:
         self._wake()
 
     def _expire(self) -> None:
-        self._late = True
+        super()._expire()
         if self._outflow is not None:
             self._outflow.source_expired()
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._task is not None:
-            task, self._task = self._task, None
-            trio.lowlevel.reschedule(task)
 
     # --- the owner's side
-
-    async def _wait(self) -> None:
-        if self._late:
-            raise Expired(self)
-        self._task = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._abort)
-
-    def _abort(self, _: object) -> trio.lowlevel.Abort:
-        self._task = None
-        return trio.lowlevel.Abort.SUCCEEDED
 
     async def send_all(self, data: bytes) -> None:
         """Send a request, which is `data`; only once. Raises Broken, also where it was answered
@@ -278,7 +235,7 @@ class H2Call:
                 self.deadline = min(until, trio.current_time() + self.stall)
                 while len(self._rest) == left:
                     self._check()
-                    await self._wait()
+                    await self.wait_writable()
         finally:
             self._rest = memoryview(b"")
             self.deadline = until
@@ -331,7 +288,7 @@ class H2Call:
         """See `Channel.receive`."""
         await trio.lowlevel.checkpoint()
         while (data := self.receive_nowait()) is None:
-            await self._wait()
+            await self.wait_readable()
         return data
 
     async def pump(self, sink: Channel, stage: Stage, gap: float) -> None:

@@ -16,15 +16,14 @@ some 130 us a chunk. Our way:
 3. *`pump` parks the owner* and lets the source's edges call `stage.take` and send the result. When
    the sink is full the rest is kept, reading stops, and the sink's next writable edge continues.
    Cancelling the owner detaches the callbacks in the same instant.
-4. *Deadlines are one timer per link*, moved for every wait. A wait towards a slow reader is bounded
-   by `stall` seconds without progress besides.
+4. *Deadlines are one timer per link* (see waitable.py), moved for every wait. A wait towards a slow
+   reader is bounded by `stall` seconds without progress besides.
 
 What we do not do: read ahead, buffer more than the one piece that the sink did not take, or close
 politely. `close` is immediate.
 """
 
 import contextlib
-import math
 import socket
 import struct
 from collections.abc import Callable
@@ -35,6 +34,7 @@ import trio
 from kproxy.transport.duplex import Broken, Channel, Expired, Stage
 from kproxy.transport.hub import GONE, READABLE, WRITABLE, Hub
 from kproxy.transport.pump import RECEIVE_SIZE, Pump, Sink
+from kproxy.transport.waitable import Waitable
 from kproxy.wire.proxy import NOBODY
 
 __all__ = ["Link"]
@@ -46,7 +46,7 @@ FAIRNESS = 32
 """Operations that succeed at once before the task yields, so that no fast peer starves others."""
 
 
-class Link:
+class Link(Waitable):
     """A connected socket. The task that calls `receive` and `send_all` owns it.
 
     `peer`: of an accepted connection, whose it is. `protocol`: what TLS negotiated by ALPN (RFC
@@ -54,12 +54,12 @@ class Link:
     """
 
     __slots__ = (
-        "_busy", "_ended", "_fd", "_gone", "_inflow", "_late", "_outflow", "_readable", "_reader",
-        "_sock", "_timer", "_torn", "_watcher", "_when", "_writer", "hub", "peer", "protocol",
-        "recv", "send", "sent", "stall",
+        "_busy", "_fd", "_inflow", "_outflow", "_readable", "_sock", "_torn", "_watcher", "hub",
+        "peer", "protocol", "recv", "send", "sent", "stall",
     )  # fmt: skip
 
     def __init__(self, hub: Hub, sock: socket.socket) -> None:
+        super().__init__(hub.timers)
         sock.setblocking(False)
         self.hub = hub
         self.recv = sock.recv  # bound once: the hot path calls them for every chunk
@@ -68,56 +68,24 @@ class Link:
         self._fd = sock.fileno()
         self.peer = NOBODY
         self.protocol = ""
-        self._reader: trio.lowlevel.Task | None = None
-        self._writer: trio.lowlevel.Task | None = None
         self._outflow: Pump | None = None  # the relay that reads here
         self._inflow: Pump | None = None  # the relay that writes here
         self._watcher: Callable[[], None] | None = None
-        self._gone: Callable[[], None] | None = None
-        self._ended = False  # the peer ended its side, or the connection broke
         self._readable = True  # there may be bytes: an edge came, and no read has emptied it
-        self._late = False  # the deadline passed while nobody waited
-        self._when = math.inf
         self._busy = 0
-        self._timer = hub.timers.timer(self._expire)
         self.stall = STALL
         self._torn = False
         self.sent = 0  # bytes that the kernel took
         hub.register(self._fd, self._edge)
 
     def __repr__(self) -> str:
-        state = "closed" if self._fd < 0 else "ended" if self._ended else "open"
+        state = "closed" if self._fd < 0 else "ended" if self._left else "open"
         return f"<Link fd={self._fd} {state}>"
-
-    @property
-    def deadline(self) -> float:
-        """Absolute time at which a waiting operation raises Expired."""
-        return self._when
-
-    @deadline.setter
-    def deadline(self, when: float) -> None:
-        self._when = when
-        self._late = False
-        self._timer.move(when)
-
-    @property
-    def on_gone(self) -> Callable[[], None] | None:
-        """Called once when the peer leaves; at once if it has left already."""
-        return self._gone
-
-    @on_gone.setter
-    def on_gone(self, callback: Callable[[], None] | None) -> None:
-        if callback is not None and self._ended:
-            callback()
-        else:
-            self._gone = callback
-            if callback is not None and self._watcher is None:
-                self._look_ahead()
 
     @property
     def peer_ended(self) -> bool:
         """Whether the peer has ended its side, as far as the hub has heard."""
-        return self._ended
+        return self._left
 
     @property
     def spoken(self) -> bool:
@@ -132,13 +100,13 @@ class Link:
     @property
     def greedy(self) -> bool:
         """Whether a short read may leave something behind."""
-        return self._ended
+        return self._left
 
     # --- the hub's side
 
     def _edge(self, mask: int) -> None:
         if mask & GONE:
-            self._ended = True
+            self._left = True
         if mask & (READABLE | GONE):
             self._readable = True
             if self._outflow is not None:
@@ -147,7 +115,7 @@ class Link:
                 self._wake_reader()
             elif self._watcher is not None:
                 self._watcher()
-            elif self._gone is not None:
+            elif self._blind and self._gone is not None:
                 self._look_ahead()
         if self._inflow is not None:
             if mask & (WRITABLE | GONE):
@@ -157,62 +125,14 @@ class Link:
         if mask & GONE:
             self._tell_gone()
 
-    def _tell_gone(self) -> None:
-        if self._gone is not None:
-            callback, self._gone = self._gone, None
-            callback()
-
-    def _look_ahead(self) -> None:
-        """Bytes have come that nobody reads. A plain socket's end has an edge of its own."""
-
     def _expire(self) -> None:
-        self._late = True
+        super()._expire()
         if self._outflow is not None:
             self._outflow.source_expired()
         if self._inflow is not None:
             self._inflow.fail(Expired(self))
-        if self._reader is not None:
-            self._wake_reader()
-        if self._writer is not None:
-            self._wake_writer()
-
-    def _wake_reader(self) -> None:
-        task, self._reader = self._reader, None
-        assert task is not None
-        trio.lowlevel.reschedule(task)
-
-    def _wake_writer(self) -> None:
-        task, self._writer = self._writer, None
-        assert task is not None
-        trio.lowlevel.reschedule(task)
-
-    def _abort(self, _: Callable[[], None]) -> trio.lowlevel.Abort:
-        self._reader = self._writer = None
-        return trio.lowlevel.Abort.SUCCEEDED
 
     # --- the owner's side
-
-    async def wait_readable(self) -> None:
-        """Park until an edge says there may be something to read. Try the call first."""
-        if self._late:
-            raise Expired(self)
-        self._reader = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._abort)
-        if self._found_nothing():
-            raise Expired(self)
-
-    def _found_nothing(self) -> bool:
-        """Whether the deadline ended the wait. Bytes that came in the same instant win."""
-        return self._late and not self._readable
-
-    async def wait_writable(self) -> None:
-        """Park until an edge says there may be room to write. Try the call first."""
-        if self._late:
-            raise Expired(self)
-        self._writer = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._abort)
-        if self._late:
-            raise Expired(self)
 
     def receive_nowait(self) -> bytes | None:
         """Some bytes, b"" at the end of the stream, None where it would wait. Raises Broken."""
@@ -223,7 +143,7 @@ class Link:
             return None
         except OSError as error:
             raise Broken(self, str(error)) from None
-        self._readable = len(data) == RECEIVE_SIZE or self._ended
+        self._readable = len(data) == RECEIVE_SIZE or self._left
         return data
 
     def send_nowait(self, data: bytes | memoryview) -> int:
@@ -259,6 +179,8 @@ class Link:
                 if sent:  # else it was woken for nothing
                     self.deadline = min(outer, trio.current_time() + self.stall)
                 await self.wait_writable()
+                if self._late:  # though there were room: a slow reader would put it off for ever
+                    raise Expired(self)
                 sent = self.send_nowait(rest)
                 rest = rest[sent:]
         finally:
@@ -323,7 +245,4 @@ class Link:
         for pump in (self._outflow, self._inflow):
             if pump is not None:
                 pump.fail(Broken(self, "closed"))
-        if self._reader is not None:
-            self._wake_reader()
-        if self._writer is not None:
-            self._wake_writer()
+        self._wake()

@@ -44,6 +44,7 @@ connection itself is seen."""
 class SecureLink(Link):
     """A `Link` over TLS. `handshake` comes first; the caller of it closes the link if it fails."""
 
+    _blind = True
     __slots__ = ("_ahead", "_crossed", "_ending", "_owing", "_tls", "_under_way")
 
     def __init__(self, hub: Hub, sock: ssl.SSLSocket) -> None:
@@ -140,6 +141,8 @@ class SecureLink(Link):
         super()._edge(mask)
 
     def _look_ahead(self) -> None:
+        if self._watcher is not None:
+            return
         try:
             while self._readable and len(self._ahead) < AHEAD:
                 data = self._receive()
@@ -155,7 +158,7 @@ class SecureLink(Link):
             self._readable = True
 
     def _leave(self) -> None:
-        self._ended = True
+        self._left = True
         self._tell_gone()
 
     def end(self, *, cut: bool = False) -> bool:

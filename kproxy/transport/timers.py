@@ -38,7 +38,8 @@ class Timer:
         self.when = math.inf
 
     def move(self, when: float) -> None:
-        """Make the timer due at `when` instead. Cheap when that is later than before."""
+        """Make the timer due at `when` instead. Cheap when that is later than before: where it is
+        no earlier than `queued`, writing the attribute `when` is all."""
         self.when = when
         if when < self.queued:
             self.queued = when

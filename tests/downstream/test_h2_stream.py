@@ -68,6 +68,19 @@ class TestReceive:
         assert [await stream.receive() for _ in range(3)] == [b"one", b"two", b""]
         assert trunk.given == [5, 3], "with padding, and by what was taken"
 
+    async def test_waits_for_a_piece(self, nursery: trio.Nursery) -> None:
+        stream = H2Stream(Trunk(), 1, 60)
+        got: list[bytes] = []
+
+        async def read() -> None:
+            got.append(await stream.receive())
+
+        nursery.start_soon(read)
+        await wait_all_tasks_blocked()
+        stream.receive_piece(b"one", 3, ended=False)
+        await wait_all_tasks_blocked()
+        assert got == [b"one"]
+
     async def test_padding_alone_is_given_back_at_once(self) -> None:
         trunk = Trunk()
         await trio.lowlevel.checkpoint()

@@ -11,7 +11,8 @@ import trio
 
 from kproxy.transport.duplex import Broken, Expired
 from kproxy.transport.hub import READABLE, Hub
-from kproxy.transport.link import Link
+from kproxy.transport.link import FAIRNESS, Link
+from tests.fakes.hubbed import until
 
 
 @asynccontextmanager
@@ -125,6 +126,64 @@ async def test_a_cancelled_wait_leaves_the_link_usable() -> None:
         assert scope.cancelled_caught
         await a.send_all(b"after")
         assert await b.receive() == b"after"
+
+
+async def test_a_cancelled_reader_takes_no_wake_from_the_writer() -> None:
+    """HTTP/2 ends its reading while its writer waits for room."""
+    sent = b"x" * 10_000_000
+    async with linked() as (_, a, b), trio.open_nursery() as nursery:
+        scope = trio.CancelScope()
+
+        async def read() -> None:
+            with scope:
+                await a.receive()
+
+        nursery.start_soon(read)
+        nursery.start_soon(a.send_all, sent)
+        await trio.testing.wait_all_tasks_blocked()
+        scope.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        left = len(sent)
+        with trio.fail_after(30):
+            while left:
+                left -= len(await b.receive())
+
+
+async def test_a_reader_that_takes_little_does_not_put_off_the_deadline() -> None:
+    async with linked() as (_, a, b):
+        with pytest.RaisesGroup(Expired):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(a.send_all, b"x" * 10_000_000)
+                await trio.testing.wait_all_tasks_blocked()
+                taken = a.sent
+                while b.receive_nowait():
+                    pass  # there is room now
+                a._expire()  # before the edge that tells so
+        assert a.sent == taken
+        assert a.torn
+
+
+@pytest.mark.parametrize("way", ["send", "receive"])
+async def test_what_need_not_wait_yields_now_and_then(way: str) -> None:
+    async with linked() as (_, a, b), trio.open_nursery() as nursery:
+        a.end()
+        await until(lambda: b.peer_ended)
+        others = 0
+
+        async def count() -> None:
+            nonlocal others
+            while True:
+                others += 1
+                await trio.lowlevel.checkpoint()
+
+        nursery.start_soon(count)
+        for _ in range(FAIRNESS - 1):
+            await (b.send_all(b"x") if way == "send" else b.receive())
+        assert others == 0
+        for _ in range(FAIRNESS + 1):  # yields twice: the first time either may go first
+            await (b.send_all(b"x") if way == "send" else b.receive())
+        assert others
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_reset_is_broken_or_an_end_never_silence() -> None:
