@@ -108,6 +108,9 @@ class H2Call(Waitable):
         "_trunk", "_watcher", "_whole", "_words", "began", "number", "reused", "stall",
     )  # fmt: skip
 
+    readable = True
+    """See `pump.Source`: one read takes a part of what there is."""
+
     def __init__(self, trunk: Trunk, *, reused: bool) -> None:
         super().__init__(trunk.timers)
         self.number = 0
@@ -135,11 +138,6 @@ class H2Call(Waitable):
     def hub(self) -> Clock:
         """See `pump.Source`."""
         return self._trunk
-
-    @property
-    def greedy(self) -> bool:
-        """See `pump.Source`: one read takes a part of what there is."""
-        return True
 
     @property
     def whole(self) -> bool:

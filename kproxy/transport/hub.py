@@ -101,6 +101,8 @@ class Hub:
         """Call back for everything that is ready now; False when nothing was."""
         ready = self._epoll.poll(0, BATCH)
         self._released.clear()
+        if not ready:
+            return False
         self.now = trio.current_time()
         for fd, mask in ready:
             if fd in self._released:
@@ -109,7 +111,7 @@ class Hub:
                 self._callbacks[fd](mask)
             except Exception:
                 log.exception("a socket's callback failed")
-        return bool(ready)
+        return True
 
     def close(self) -> None:
         """Release the epoll descriptor. Sockets must have been unregistered."""

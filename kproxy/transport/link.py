@@ -54,8 +54,8 @@ class Link(Waitable):
     """
 
     __slots__ = (
-        "_busy", "_fd", "_inflow", "_outflow", "_readable", "_sock", "_torn", "_watcher", "hub",
-        "peer", "protocol", "recv", "send", "sent", "stall",
+        "_busy", "_fd", "_inflow", "_outflow", "_sock", "_torn", "_watcher", "hub", "peer",
+        "protocol", "readable", "recv", "send", "sent", "stall",
     )  # fmt: skip
 
     def __init__(self, hub: Hub, sock: socket.socket) -> None:
@@ -71,7 +71,7 @@ class Link(Waitable):
         self._outflow: Pump | None = None  # the relay that reads here
         self._inflow: Pump | None = None  # the relay that writes here
         self._watcher: Callable[[], None] | None = None
-        self._readable = True  # there may be bytes: an edge came, and no read has emptied it
+        self.readable = True  # there may be bytes: an edge came, and no read has emptied it
         self._busy = 0
         self.stall = STALL
         self._torn = False
@@ -97,18 +97,13 @@ class Link(Waitable):
         """Whether bytes are left over from a send that has ended, see `Duplex.torn`."""
         return self._torn
 
-    @property
-    def greedy(self) -> bool:
-        """Whether a short read may leave something behind."""
-        return self._left
-
     # --- the hub's side
 
     def _edge(self, mask: int) -> None:
         if mask & GONE:
             self._left = True
         if mask & (READABLE | GONE):
-            self._readable = True
+            self.readable = True
             if self._outflow is not None:
                 self._outflow.source_ready()
             elif self._reader is not None:
@@ -139,11 +134,11 @@ class Link(Waitable):
         try:
             data = self.recv(RECEIVE_SIZE)
         except BlockingIOError:
-            self._readable = False
+            self.readable = False
             return None
         except OSError as error:
             raise Broken(self, str(error)) from None
-        self._readable = len(data) == RECEIVE_SIZE or self._left
+        self.readable = len(data) == RECEIVE_SIZE or self._left
         return data
 
     def send_nowait(self, data: bytes | memoryview) -> int:
@@ -159,17 +154,21 @@ class Link(Waitable):
 
     async def receive(self) -> bytes:
         """Some bytes; b"" at the end of the peer's stream. Raises Broken, Expired."""
-        while not self._readable or (data := self.receive_nowait()) is None:
+        while not self.readable or (data := self.receive_nowait()) is None:
             self._busy = 0
             await self.wait_readable()
-        await self._be_fair()
+        self._busy += 1
+        if self._busy >= FAIRNESS:
+            await self._be_fair()
         return data
 
     async def send_all(self, data: bytes) -> None:
         """Hand over all of `data`. Raises Broken, and Expired where the peer takes nothing."""
         sent = self.send_nowait(data)
         if sent == len(data):
-            await self._be_fair()
+            self._busy += 1
+            if self._busy >= FAIRNESS:
+                await self._be_fair()
             return
         rest = memoryview(data)[sent:]
         outer = self._when
@@ -188,10 +187,8 @@ class Link(Waitable):
             self._torn = bool(rest)
 
     async def _be_fair(self) -> None:
-        self._busy += 1
-        if self._busy >= FAIRNESS:
-            self._busy = 0
-            await trio.lowlevel.checkpoint()
+        self._busy = 0
+        await trio.lowlevel.checkpoint()
 
     async def pump(self, sink: Channel, stage: Stage, gap: float) -> None:
         """Relay to `sink`, a `pump.Sink`, until the stage is finished; see `Duplex.pump`."""
@@ -240,7 +237,7 @@ class Link(Waitable):
         self._fd = -1
         self._timer.cancel()
         self._gone = self._watcher = None
-        self._readable = True  # whoever waits finds out
+        self.readable = True  # whoever waits finds out
         self._sock.close()
         for pump in (self._outflow, self._inflow):
             if pump is not None:

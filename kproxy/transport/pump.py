@@ -38,8 +38,8 @@ class Source(Carrier, Protocol):
         ...
 
     @property
-    def greedy(self) -> bool:
-        """Whether a short read may leave something behind."""
+    def readable(self) -> bool:
+        """Whether there may be more at once, after a read that gave something."""
         ...
 
     def flow_out(self, pump: "Pump | None") -> None:
@@ -180,7 +180,7 @@ class Pump:
                     self._wake()
                     return
                 self._heard = source.hub.now
-                if len(data) < RECEIVE_SIZE and not source.greedy:
+                if not source.readable:
                     return
         except Exception as error:
             # Whatever the stage says of itself by now: what it made has not been carried over.

@@ -69,11 +69,6 @@ class SecureLink(Link):
                 self.protocol = self._tls.selected_alpn_protocol() or ""
                 return
 
-    @property
-    def greedy(self) -> bool:
-        """A short read may leave records behind."""
-        return True
-
     def receive_nowait(self) -> bytes | None:
         """See `Link.receive_nowait`."""
         if self._ahead:
@@ -86,17 +81,17 @@ class SecureLink(Link):
         try:
             data = self.recv(RECORD)
         except ssl.SSLWantReadError:
-            self._readable = False
+            self.readable = False
             return None
         except ssl.SSLWantWriteError:
-            self._readable = False
+            self.readable = False
             self._crossed = True
             return None
         except ssl.SSLZeroReturnError:
             data = b""
         except OSError as error:
             raise Broken(self, str(error)) from None
-        self._readable = True
+        self.readable = True
         return data
 
     def _receive_raw(self) -> bytes | None:
@@ -104,11 +99,11 @@ class SecureLink(Link):
         try:
             data = socket.socket.recv(self._tls, RECEIVE_SIZE)
         except BlockingIOError:
-            self._readable = False
+            self.readable = False
             return None
         except OSError as error:
             raise Broken(self, str(error)) from None
-        self._readable = True
+        self.readable = True
         return data
 
     def send_nowait(self, data: bytes | memoryview) -> int:
@@ -144,7 +139,7 @@ class SecureLink(Link):
         if self._watcher is not None:
             return
         try:
-            while self._readable and len(self._ahead) < AHEAD:
+            while self.readable and len(self._ahead) < AHEAD:
                 data = self._receive()
                 if data is None:
                     break
@@ -155,7 +150,7 @@ class SecureLink(Link):
         except Broken:
             self._leave()
         if self._ahead:
-            self._readable = True
+            self.readable = True
 
     def _leave(self) -> None:
         self._left = True

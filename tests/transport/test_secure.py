@@ -139,7 +139,7 @@ async def test_a_wait_that_crosses_takes_any_edge_for_both(authority: trustme.CA
             return real_send(data)
 
         await peer.send(b"hello")
-        await until(lambda: link._readable)
+        await until(lambda: link.readable)
         link.recv = recv  # type: ignore[method-assign]
         got: list[bytes] = []
 
