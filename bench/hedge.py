@@ -55,7 +55,7 @@ _RACES: dict[str, dict[str, Any]] = {
 """Where both win at the same moment, two providers and the caller share the cores with kproxy."""
 
 SPAN = re.compile(rb";dur=([0-9.]+)")
-"""Of a Server-Timing field: planned, connected, first token, one after the other."""
+"""Of a Server-Timing field: parse, route, queue, connect and first token, one after the other."""
 
 FAULTS = ("503", "reset", "cut=0", "error-event", "html")
 """Faults that a caller of the provider itself sees at once."""

@@ -109,7 +109,9 @@ async def _carry_out(
     ready = _ready(service, passed, words, turn, _refusals(service, passed.call))
     if passed.call is not words:
         words.let_go()  # providers are asked for what rules and plugins made of it
-    admitted = Admitted(passed, ready.prompt_tokens, ready.held, keep, guarded, plugged)
+    admitted = Admitted(
+        passed, ready.prompt_tokens, ready.held, ready.began, keep, guarded, plugged
+    )
     with Job(service, exchange, admitted, ready.plan) as job:
         if ready.entries is not None:
             await answer_compared(job, ready.entries)
@@ -159,11 +161,13 @@ class _Known(msgspec.Struct, frozen=True):
 
 
 class _Ready(msgspec.Struct, frozen=True):
-    """A request that may be dispatched. `entries`: it is a comparison."""
+    """A request that may be dispatched. `began`: when its plan was begun, on trio's clock;
+    `entries`: it is a comparison."""
 
     held: Held
     plan: Plan
     prompt_tokens: int
+    began: float
     entries: Sequence[Entry] | None = None
 
 
@@ -177,11 +181,11 @@ def _ready(
     decide = _decider(service, passed, words, _Known(prompt_tokens, stays, now), refuses)
     if not isinstance(request, CompareRequest):
         held, decision = reserve(service, passed, prompt_tokens, decide(request))
-        return _Ready(held, decision, prompt_tokens)
+        return _Ready(held, decision, prompt_tokens, now)
     comparison = compare(request, decide)
     plans = [one.plan for one in comparison.entries if one.plan is not None]
     held = reserve_all(service, passed, prompt_tokens, plans)
-    return _Ready(held, comparison.plan, prompt_tokens, comparison.entries)
+    return _Ready(held, comparison.plan, prompt_tokens, now, comparison.entries)
 
 
 def _refusals(service: Service, call: ChatCall) -> Refuses:

@@ -45,17 +45,22 @@ __all__ = ["Admitted", "Job"]
 
 log = logging.getLogger("kproxy.ledger")
 
+_SPANS = b", ".join(
+    b"%b;dur=%%.3f" % name for name in (b"parse", b"route", b"queue", b"connect", b"first_token")
+)
+
 
 class Admitted(msgspec.Struct, frozen=True):
     """A request that may be dispatched. `prompt_tokens` is our estimate; `held` is what it may use,
-    and the job's to end. `keep`: the caller may ask for the same answer again. `guarded`: the
-    operator's rules have edited it, and edit what answers it. `plugged`: what plugins have done for
-    it, and their tools.
+    and the job's to end; `began` is when its plan was begun, on trio's clock. `keep`: the caller
+    may ask for the same answer again. `guarded`: the operator's rules have edited it, and edit what
+    answers it. `plugged`: what plugins have done for it, and their tools.
     """
 
     passed: Passed
     prompt_tokens: int
     held: Held
+    began: float
     keep: Keep | None = None
     guarded: Guarded | None = None
     plugged: Plugged | None = None
@@ -357,11 +362,19 @@ class Job:
         )
 
     def _server_timing(self, attempt: Attempt | None) -> bytes:
-        plan = b"plan;dur=%.3f" % (1000 * (self._planned - self.exchange.arrived))
+        """Where the time went, in milliseconds and in order (contract section 3). Whatever comes
+        before the decision is `parse`: the body on its way, rules, plugins."""
+        began = self._admitted.began
+        parse, route = began - self.exchange.arrived, self._planned - began
         if attempt is None:
-            return plan
+            return b"parse;dur=%.3f, route;dur=%.3f" % (1000 * parse, 1000 * route)
         times = attempt.times
-        connect = times.connected - times.started
+        connect = times.connected - times.started - times.queued
         first = (times.first_token or times.head) - times.connected
-        spans = (plan, 1000 * connect, 1000 * first)
-        return b"%b, connect;dur=%.3f, first_token;dur=%.3f" % spans
+        return _SPANS % (
+            1000 * parse,
+            1000 * route,
+            1000 * times.queued,
+            1000 * connect,
+            1000 * first,
+        )

@@ -107,14 +107,16 @@ class Shared(Protocol):
 
 
 class Lease:
-    """One connection, held by one attempt. `reused` says that it carried a request before."""
+    """One connection, held by one attempt. `reused` says that it carried a request before, `queued`
+    how many seconds the attempt has waited at the gate."""
 
-    __slots__ = ("_pool", "link", "reused")
+    __slots__ = ("_pool", "link", "queued", "reused")
 
-    def __init__(self, pool: "Pool", link: Carrier, reused: bool) -> None:
+    def __init__(self, pool: "Pool", link: Carrier, reused: bool, queued: float) -> None:
         self._pool: Pool | None = pool
         self.link = link
         self.reused = reused
+        self.queued = queued
 
     def finish(self, body: Remainder, keep_alive: bool) -> None:
         """The answer is complete: keep the connection where its framing allows. Idempotent."""
@@ -183,28 +185,29 @@ class Pool:
         Raises Fault (pool, connect, TLS) at the latest at `deadline`, absolute. The caller returns
         the lease by `finish` or `close`.
         """
+        queued = 0.0
         if self._gate.value:
             self._gate.acquire_nowait()
         else:
-            await self._queue(deadline)
+            queued = await self._queue(deadline)
         try:
             if not fresh and (link := self._reuse()) is not None:
-                return Lease(self, link, reused=True)
+                return Lease(self, link, True, queued)
             if len(self._idle) > self._gate.value:
                 self._drop(next(iter(self._idle)))
             if self._shared is not None and (
                 taken := await self._shared.take(self.origin, deadline, fresh=fresh)
             ):
-                return Lease(self, *taken)
+                return Lease(self, *taken, queued)
             limit = min(deadline, trio.current_time() + self._params.connect)
-            return Lease(self, await self._dial(self.origin, limit), reused=False)
+            return Lease(self, await self._dial(self.origin, limit), False, queued)
         except BaseException:
             self._gate.release()
             raise
 
-    async def _queue(self, deadline: float) -> None:
+    async def _queue(self, deadline: float) -> float:
         place = object()
-        self._waiting[place] = trio.current_time()
+        since = self._waiting[place] = trio.current_time()
         try:
             with trio.move_on_at(deadline) as scope:
                 await self._gate.acquire()
@@ -212,6 +215,7 @@ class Pool:
             del self._waiting[place]
         if scope.cancelled_caught:
             raise Fault(FaultKind.POOL_TIMEOUT, "no free connection in time")
+        return trio.current_time() - since
 
     def _reuse(self) -> Carrier | None:
         while self._idle:

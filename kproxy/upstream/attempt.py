@@ -59,9 +59,10 @@ class Timing(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class AttemptTimes:
-    """When things happened, on trio's clock."""
+    """When things happened, on trio's clock. `queued`: seconds until a connection was free."""
 
     started: float
+    queued: float = 0.0
     connected: float = math.nan
     head: float = math.nan
     first_token: float | None = None
@@ -141,6 +142,7 @@ class Attempt:
         pool, timing = self.endpoint.pool, self.timing
         lease = await pool.acquire(min(timing.total, timing.first), fresh=fresh)
         self._lease = lease
+        self.times.queued = lease.queued
         self.times.connected = trio.current_time()
         link = lease.link
         link.deadline = min(timing.total, timing.first)

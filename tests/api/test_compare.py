@@ -106,7 +106,7 @@ async def test_the_head(autojump_clock: MockClock, nursery: trio.Nursery) -> Non
     assert answer.headers["x-kairosroute-savings"] == "0"
     assert answer.headers["x-kairosroute-receipt"].startswith("rcpt_")
     assert "x-kairosroute-provider" not in answer.headers, "there are several"
-    assert answer.headers["server-timing"] == "plan;dur=0.000"
+    assert answer.headers["server-timing"] == "parse;dur=0.000, route;dur=0.000"
 
 
 @pytest.mark.parametrize("spelled", ["models", "x_kairosroute"])

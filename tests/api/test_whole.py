@@ -49,7 +49,22 @@ async def test_the_head(autojump_clock: MockClock, nursery: trio.Nursery) -> Non
     assert answer.headers["x-kairosroute-cost"] == "0.002"
     assert answer.headers["x-kairosroute-savings"] == "0.018"
     timing = answer.headers["server-timing"]
-    assert timing == "plan;dur=0.000, connect;dur=0.000, first_token;dur=1000.000"
+    spans = {"parse": 0, "route": 0, "queue": 0, "connect": 0, "first_token": 1_000}
+    assert timing == ", ".join(f"{name};dur={ms:.3f}" for name, ms in spans.items())
+
+
+async def test_the_head_tells_how_long_the_request_has_queued_for_a_connection(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    house, told = House(nursery, scripts={"cheap": [[GOOD, GOOD]] * 4}), []
+
+    async def ask() -> None:
+        told.append((await house.ask()).headers["server-timing"].split(", ")[2])
+
+    async with trio.open_nursery() as callers:
+        for _ in range(5):  # of which four have a connection
+            callers.start_soon(ask)
+    assert sorted(told) == ["queue;dur=0.000"] * 4 + ["queue;dur=1000.000"]
 
 
 async def test_the_next_provider_after_a_fault(
