@@ -26,7 +26,7 @@ from kproxy.downstream.respond import Answer
 from kproxy.errors import DeadlineExceeded, Exhausted, Rejected, Withheld
 from kproxy.guard.guarded import Guarded
 from kproxy.guard.heal import Healed
-from kproxy.ledger.receipt import attempts_json
+from kproxy.ledger.receipt import attempts_json, receipt_id
 from kproxy.ledger.settle import Settlement, extension_json, savings
 from kproxy.outcome import AttemptOutcome, Ending
 from kproxy.routing.budget import affordable
@@ -84,7 +84,7 @@ class Job:
         self.prompt_tokens = admitted.prompt_tokens
         self.plan = plan
         self.deadline = exchange.arrived + plan.total
-        self.receipt_id = "rcpt_" + exchange.id
+        self.receipt_id = receipt_id(admitted.passed.arrived, exchange.id)
         self.tally = Tally()
         self.outcomes = self.tally.outcomes
         self.begun = 0  # how many of them were before the round under way

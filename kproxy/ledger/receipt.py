@@ -13,11 +13,23 @@ from kproxy.money import format_usd
 from kproxy.outcome import AttemptOutcome, Usage
 from kproxy.schema.receipt import Candidate, Execution, Receipt
 
-__all__ = ["attempts_json", "receipt_json", "receipts_json"]
+__all__ = ["attempts_json", "receipt_id", "receipt_json", "receipts_json"]
 
 Members = dict[str, object]
 
 _encode = msgspec.json.Encoder().encode
+
+
+def receipt_id(arrived: float, exchange_id: str) -> str:
+    """The name of the receipt of an exchange (its own name: 24 random hexadecimal digits) that has
+    arrived then, Unix seconds.
+
+    The time comes first, as in UUIDv7 (RFC 9562 section 5.7), so that an index is written at its
+    end: each id at a place of its own was half of what a receipt costs the database. But with 40
+    bits of 1/256 s and 56 of chance, not 48 and 48: a receipt whose id is there already is taken
+    for one that was moved twice, and at 4,400 a second two would meet in 60,000 years, not 1,000.
+    """
+    return f"rcpt_{int(256 * arrived) & 0xFF_FFFF_FFFF:010x}{exchange_id[10:]}"
 
 
 def receipt_json(receipt: Receipt) -> bytes:

@@ -1,5 +1,7 @@
 """What became of an attempt: counted once, closed always; and what an answer cost."""
 
+import re
+
 import pytest
 import trio
 from trio.testing import MockClock
@@ -77,4 +79,6 @@ async def test_receipts_have_different_names(
     first, second = await house.ask(), await house.ask()
     names = {one.headers["x-kairosroute-receipt"] for one in (first, second)}
     assert len(names) == 2
-    assert all(name.startswith("rcpt_") for name in names)
+    assert all(re.fullmatch("rcpt_[0-9a-f]{24}", name) for name in names)
+    since = {name[5:15] for name in names}
+    assert since == {f"{int(256 * house.service.unix_now()):010x}"}, "written at one place"

@@ -1,13 +1,14 @@
 """What an account reads of its receipts: the contract's fields, exact amounts, honest gaps."""
 
 import json
+import re
 from decimal import Decimal
 
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from kproxy.ledger.receipt import attempts_json, receipt_json, receipts_json
+from kproxy.ledger.receipt import attempts_json, receipt_id, receipt_json, receipts_json
 from kproxy.outcome import Ending, Usage
 from kproxy.schema.receipt import Candidate, Join, PluginReport
 from tests.fakes.receipts import NOON, anything, attempt, charged, receipt
@@ -185,3 +186,23 @@ def test_amounts_are_exact(receipts):
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_any_name_is_data(name):
     assert shown(receipt(asked=name))["routed_from"] == name
+
+
+def test_names_are_in_the_order_of_time() -> None:
+    exchange = "0123456789abcdef01234567"
+    at = [NOON, NOON + 1 / 256, NOON + 1, NOON + 86_400, 2**32 - 1]
+    names = [receipt_id(one, exchange) for one in at]
+    assert names == sorted(names)
+    assert len(set(names)) == len(at)
+    assert {name[15:] for name in names} == {exchange[10:]}, "the rest is chance"
+    assert int(names[0][5:15], 16) == 256 * NOON
+
+
+@given(st.floats(-1e9, 1e13), st.binary(min_size=12, max_size=12))
+def test_a_name_has_its_shape_whatever_the_clock_says(arrived: float, chance: bytes) -> None:
+    assert re.fullmatch("rcpt_[0-9a-f]{24}", receipt_id(arrived, chance.hex()))
+
+
+def test_names_of_one_moment_differ() -> None:
+    names = {receipt_id(NOON, f"{chance:024x}") for chance in (1, 2**55, 2**56 - 1, 0)}
+    assert len(names) == 4
