@@ -51,6 +51,7 @@ def test_pragmas_are_as_the_docstring_says(opened):
     assert opened.query("PRAGMA synchronous") == [(1,)]  # NORMAL
     assert opened.query("PRAGMA foreign_keys") == [(1,)]
     assert opened.query("PRAGMA busy_timeout") == [(5_000,)]
+    assert opened.query("PRAGMA page_size") == [(16_384,)]
     assert opened.query("PRAGMA user_version") == [(len(migrations()),)]
     assert "kproxy.db" in repr(opened)
 
