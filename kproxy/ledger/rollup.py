@@ -6,7 +6,7 @@ over all lines is the sum over all attempts, losers included, and every request 
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from kproxy.outcome import AttemptOutcome, Ending, Usage
 from kproxy.schema.receipt import Receipt
@@ -18,6 +18,9 @@ DAY = 86_400
 
 _NO_ERRORS = frozenset({Ending.COMPLETE, Ending.CANCELLED})  # a caller that leaves is no error
 _NOTHING = Usage()
+_NO_ATTEMPT = (0,) * 9  # from `attempts` to `cost`
+
+_Line: TypeAlias = tuple[str, str, tuple[int, ...]]  # model, provider, the values of `Counts`
 
 
 class Place(NamedTuple):
@@ -54,70 +57,62 @@ class Rollup:
 
     def __init__(self, seconds: int) -> None:
         self._seconds = seconds
-        self._sums: dict[Place, list[int]] = {}
+        # Added up at the end, column by column, which costs a tenth of doing it line by line.
+        self._counts: dict[tuple[int, str, str, str, str], list[tuple[int, ...]]] = {}
 
     def add(self, receipt: Receipt) -> None:
         """Count one receipt."""
         start = int(receipt.arrived) // self._seconds * self._seconds
+        account_id, key_id = receipt.account_id, receipt.key_id
         for model, provider, counts in _lines(receipt):
-            self.count(Place(start, receipt.account_id, receipt.key_id, model, provider), counts)
+            place = (start, account_id, key_id, model, provider)
+            self._counts.setdefault(place, []).append(counts)
 
     def count(self, place: Place, counts: Counts) -> None:
         """Count what is one already, or has been summed up in finer steps."""
-        late = place.start % self._seconds
-        if late:
-            place = place._replace(start=place.start - late)
-        sums = self._sums.get(place)
-        if sums is None:
-            self._sums[place] = list(counts)
-        else:
-            for number, count in enumerate(counts):
-                sums[number] += count
+        start, *rest = place
+        whole = Place(start // self._seconds * self._seconds, *rest)
+        self._counts.setdefault(whole, []).append(counts)
 
     def sums(self) -> Iterator[tuple[Place, Counts]]:
         """Every place with its sums, in no order."""
-        return ((place, Counts(*sums)) for place, sums in self._sums.items())
+        for place, counts in self._counts.items():
+            yield Place(*place), Counts(*map(sum, zip(*counts, strict=True)))
 
 
-def _lines(receipt: Receipt) -> Iterator[tuple[str, str, Counts]]:
+def _lines(receipt: Receipt) -> Iterator[_Line]:
     attempts, execution = receipt.attempts, receipt.execution
-    failed = int(execution.status not in _NO_ERRORS)
+    failed = execution.status not in _NO_ERRORS
+    charged = execution.charged_tokens, execution.charged_spend
     answered = _answered_by(attempts)
     if answered is None:
         decision = receipt.decision
-        request = Counts(
+        counts = (1, failed, 0, 0, 0, 0, 0, 0, 0, 0, 0, execution.savings, *charged)
+        yield decision.model_id, decision.provider, counts
+    for place, one in enumerate(attempts):
+        usage, own = one.usage or _NOTHING, place == answered  # the request is counted here
+        attempt = (
+            own,
+            own and failed,
             1,
-            failed,
-            savings=execution.savings,
-            charged_tokens=execution.charged_tokens,
-            charged_spend=execution.charged_spend,
-        )
-        yield decision.model_id, decision.provider, request
-    for place, attempt in enumerate(attempts):
-        usage = attempt.usage or _NOTHING
-        own = place == answered  # the request is counted here
-        counts = Counts(
-            int(own),
-            failed if own else 0,
-            1,
-            int(usage.estimated),
-            int(attempt.cost is None),
+            usage.estimated,
+            one.cost is None,
             usage.prompt_tokens,
             usage.completion_tokens,
             usage.cached_tokens,
             usage.cache_write_tokens,
             usage.reasoning_tokens,
-            attempt.cost or 0,
+            one.cost or 0,
             execution.savings if own else 0,
             execution.charged_tokens if own else 0,
             execution.charged_spend if own else 0,
         )
-        yield attempt.model, attempt.provider, counts
+        yield one.model, one.provider, attempt
 
 
 def _answered_by(attempts: Sequence[AttemptOutcome]) -> int | None:
     """The place of the attempt that answered, else of the last one; None without any."""
-    for place in reversed(range(len(attempts))):
+    for place in range(len(attempts) - 1, -1, -1):
         if attempts[place].ending is Ending.COMPLETE:
             return place
     return len(attempts) - 1 if attempts else None

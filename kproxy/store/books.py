@@ -1,13 +1,15 @@
 """Receipts go into the tables of migration `ledger`, each exactly once.
 
-Everything that a group of receipts changes happens in one transaction: their rows, their attempts,
-the sums by minute and by day, and how far the spool has been moved. A group whose commit we did not
-live to see is moved again by whoever takes the spool over; a receipt whose id is there already is
-left out, so nothing is counted twice.
+Everything that a group of receipts changes happens in one transaction: their rows, the sums by
+minute and by day, and how far the spool has been moved. A group whose commit we did not live to see
+is moved again by whoever takes the spool over; a receipt whose id is there already is left out, so
+nothing is counted twice.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from itertools import chain
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -17,15 +19,16 @@ from kproxy.store.database import Database, Value
 
 __all__ = ["Books", "known"]
 
-_RECEIPT = (
-    "INSERT INTO receipt (number, id, account_id, key_id, arrived, asked, model, provider, status,"
-    " cost, savings, policy_version, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INTO = (
+    "INSERT INTO receipt (id, account_id, key_id, arrived, asked, model, provider, status,"
+    " cost, savings, policy_version, body) VALUES "
 )
-_ATTEMPT = (
-    "INSERT INTO attempt (receipt, place, model, provider, started, first_token, ended, ending,"
-    " fault, prompt_tokens, completion_tokens, cached_tokens, cache_write_tokens,"
-    " reasoning_tokens, estimated, cost) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
+_ROW = f"({', '.join('?' * 12)})"
+_RECEIPT = _INTO + _ROW
+_AT_ONCE = 64
+# One statement for many rows: the worker thread gives the interpreter back, and waits for it, once
+# for each, and the thread of the requests as often.
+_RECEIPTS = _INTO + ", ".join([_ROW] * _AT_ONCE)
 _KNOWN = "SELECT id FROM receipt WHERE id IN (SELECT value FROM json_each(?))"
 _MOVED = (
     "INSERT INTO spool (name, moved) VALUES (?, ?)"
@@ -39,7 +42,17 @@ _SUM = (
 )
 _SUM_MINUTE = f"INSERT INTO usage_minute{_SUM}"
 _SUM_DAY = f"INSERT INTO usage_day{_SUM}"
-_MOST = 2**53  # of any number in a receipt: exact in every reader, and SQLite's sums stay integers
+
+Rows: TypeAlias = list[tuple[Value, ...]]
+
+
+class Entry(NamedTuple):
+    """What is written of a group: parameters of _RECEIPT by id, of _SUM_MINUTE and of _SUM_DAY."""
+
+    rows: dict[str, tuple[Value, ...]]
+    minutes: Rows
+    days: Rows
+    unreadable: int
 
 
 class Books:
@@ -62,21 +75,13 @@ class Books:
 
         Returns how many could not be read: they are no receipts to this version of kproxy.
         """
-        receipts: dict[str, tuple[Receipt, bytes]] = {}
-        unreadable = 0
-        for body in bodies:
-            receipt = self._read(body)
-            if receipt is None:
-                unreadable += 1
-            else:
-                receipts[receipt.receipt_id] = (receipt, body)
+        entry = self._read(bodies)  # before the lock is taken, for which others wait
         database = self._database
         with database.transaction():
-            for receipt_id in known(database, receipts):
-                del receipts[receipt_id]
-            self._enter(list(receipts.values()))
+            there = known(database, entry.rows)
+            self._enter(self._read(bodies, there) if there else entry)
             database.execute(_MOVED, (spool, end))
-        return unreadable
+        return entry.unreadable
 
     def forget(self, spool: str) -> None:
         """All of that spool file is in the tables, and on the disk when this returns."""
@@ -88,27 +93,36 @@ class Books:
         finally:
             self._database.execute("PRAGMA synchronous = NORMAL")
 
-    def _read(self, body: bytes) -> Receipt | None:
-        """None: one that SQLite would refuse, with all others of its group."""
-        try:
-            receipt = self._decode(body)
-        except msgspec.DecodeError:
-            return None
-        return receipt if max(map(abs, _numbers(receipt))) < _MOST else None
-
-    def _enter(self, receipts: Sequence[tuple[Receipt, bytes]]) -> None:
-        minutes, days = Rollup(MINUTE), Rollup(DAY)
-        for receipt, _ in receipts:
-            minutes.add(receipt)
+    def _read(self, bodies: Sequence[bytes], there: Collection[str] = ()) -> Entry:
+        """All but those that are there. Receipts are dropped one by one, for the next to take their
+        memory while it is at hand."""
+        rows: dict[str, tuple[Value, ...]] = {}
+        minutes, days, unreadable = Rollup(MINUTE), Rollup(DAY), 0
+        for body in bodies:
+            try:
+                receipt = self._decode(body)
+            except msgspec.DecodeError:
+                unreadable += 1
+                continue
+            name = receipt.receipt_id
+            if name not in rows and name not in there:
+                rows[name] = _row(receipt, body)
+                minutes.add(receipt)
         for place, counts in minutes.sums():
             days.count(place, counts)
-        run = self._database.execute_many
-        ((last,),) = self._database.query("SELECT ifnull(max(number), 0) FROM receipt")
-        numbered = list(enumerate(receipts, int(last or 0) + 1))
-        run(_RECEIPT, [(number, *_receipt_row(*one)) for number, one in numbered])
-        run(_ATTEMPT, [row for number, one in numbered for row in _attempt_rows(number, one[0])])
-        run(_SUM_MINUTE, [(*place, *counts) for place, counts in minutes.sums()])
-        run(_SUM_DAY, [(*place, *counts) for place, counts in days.sums()])
+        return Entry(rows, _sums(minutes), _sums(days), unreadable)
+
+    def _enter(self, entry: Entry) -> None:
+        rows, run = list(entry.rows.values()), self._database.execute_many
+        rest = len(rows) % _AT_ONCE
+        many = [
+            tuple(chain.from_iterable(rows[first : first + _AT_ONCE]))
+            for first in range(rest, len(rows), _AT_ONCE)
+        ]
+        run(_RECEIPT, rows[:rest])
+        run(_RECEIPTS, many)
+        run(_SUM_MINUTE, entry.minutes)
+        run(_SUM_DAY, entry.days)
 
 
 def known(database: Database, ids: Iterable[str]) -> list[str]:
@@ -116,7 +130,11 @@ def known(database: Database, ids: Iterable[str]) -> list[str]:
     return [str(row[0]) for row in database.query(_KNOWN, (json.dumps(list(ids)),))]
 
 
-def _receipt_row(receipt: Receipt, body: bytes) -> tuple[Value, ...]:
+def _sums(rollup: Rollup) -> Rows:
+    return [(*place, *counts) for place, counts in rollup.sums()]
+
+
+def _row(receipt: Receipt, body: bytes) -> tuple[Value, ...]:
     execution = receipt.execution
     return (
         receipt.receipt_id,
@@ -132,48 +150,3 @@ def _receipt_row(receipt: Receipt, body: bytes) -> tuple[Value, ...]:
         receipt.policy_version,
         body.decode("utf-8"),
     )
-
-
-def _attempt_rows(number: int, receipt: Receipt) -> Iterator[tuple[Value, ...]]:
-    for place, attempt in enumerate(receipt.attempts):
-        usage = attempt.usage
-        tokens: tuple[Value, ...] = (None,) * 6
-        if usage is not None:
-            tokens = (
-                usage.prompt_tokens,
-                usage.completion_tokens,
-                usage.cached_tokens,
-                usage.cache_write_tokens,
-                usage.reasoning_tokens,
-                usage.estimated,
-            )
-        yield (
-            number,
-            place,
-            attempt.model,
-            attempt.provider,
-            attempt.started,
-            attempt.first_token,
-            attempt.ended,
-            attempt.ending.value,
-            attempt.fault,
-            *tokens,
-            attempt.cost,
-        )
-
-
-def _numbers(receipt: Receipt) -> list[float]:
-    execution = receipt.execution
-    numbers = [receipt.arrived, execution.savings, execution.cost or 0]
-    for attempt in receipt.attempts:
-        numbers.append(attempt.cost or 0)
-        usage = attempt.usage
-        if usage is not None:
-            numbers += (
-                usage.prompt_tokens,
-                usage.completion_tokens,
-                usage.cached_tokens,
-                usage.cache_write_tokens,
-                usage.reasoning_tokens,
-            )
-    return numbers

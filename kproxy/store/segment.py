@@ -31,7 +31,6 @@ _LOCK_NAME = "lock"
 _PREFIX = 9  # bytes before the JSON
 _FRAME = _PREFIX + 1  # and the line end
 _NUL = b"\0"
-_SPACE = 0x20
 
 
 class Segment:
@@ -67,21 +66,21 @@ class Segment:
 
     def fits(self, body: bytes) -> bool:
         """Whether there is room for this record, on a disk that has not failed."""
-        return not self.failed and len(body) + _FRAME <= self.room
+        return not self.failed and len(body) + _FRAME <= self.size - self.written
 
     def write(self, body: bytes) -> None:
         """Hand one record to the kernel; it survives our death. Raises StoreError.
 
         After an error the next record takes the same place.
         """
-        record = b"%08x %b\n" % (zlib.crc32(body), body)
+        record, start = b"%08x %b\n" % (zlib.crc32(body), body), self.written
         try:
-            taken = os.pwrite(self.descriptor, record, self.written)
+            taken = os.pwrite(self.descriptor, record, start)
         except OSError as error:
             raise _store_error(self.path, error) from error
         if taken != len(record):
             raise StoreError(f"{self.path}: took {taken} of {len(record)} bytes")
-        self.written += taken
+        self.written = start + taken
 
     def sync(self) -> None:
         """Wait until the disk has what is written now. Raises StoreError.
@@ -193,24 +192,21 @@ def read_batch(descriptor: int, start: int, stop: int, size: int) -> Batch:
             break
         size *= 2  # one record is longer than that
     bodies: list[bytes] = []
-    damaged = 0
-    for line in data[:cut].split(b"\n")[:-1]:
-        record = line.lstrip(_NUL)
-        body = record[_PREFIX:]
-        if _is_record(record, body):
+    damaged = at = 0
+    while at < cut:
+        line_end = data.index(b"\n", at)
+        if not data[at]:
+            at = line_end - len(data[at:line_end].lstrip(_NUL))
+        body = data[at + _PREFIX : line_end]
+        if data[at : at + _PREFIX] == b"%08x " % zlib.crc32(body):
             bodies.append(body)
-        elif record:
+        elif at < line_end:
             damaged += 1
+        at = line_end + 1
     # At the end of all, what has no line end is torn: nobody was told that it was written.
     begun = bool(data[cut:].strip(_NUL)) and not last
     end = start + (cut if begun else len(data))
     return Batch(bodies, stop if last else end, damaged)
-
-
-def _is_record(record: bytes, body: bytes) -> bool:
-    if len(record) < _PREFIX or record[_PREFIX - 1] != _SPACE:
-        return False
-    return record[: _PREFIX - 1] == b"%08x" % zlib.crc32(body)
 
 
 def _take_over(path: Path) -> Segment | None:

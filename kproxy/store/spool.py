@@ -74,11 +74,13 @@ class Spool:
 
     def append(self, body: bytes) -> None:
         """Hand one receipt, one line of JSON, to the kernel. Raises StoreError: it has none."""
-        if not self._segments[-1].fits(body):
+        segment = self._segments[-1]
+        if not segment.fits(body):
             self.rotate()
-            if not self._segments[-1].fits(body):
+            segment = self._segments[-1]
+            if not segment.fits(body):
                 raise StoreError(f"{self.directory}: no room for a receipt of {len(body)} bytes")
-        self._segments[-1].write(body)
+        segment.write(body)
 
     def rotate(self) -> None:
         """Go on in the spare segment, if it is there."""

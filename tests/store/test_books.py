@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from kproxy.ledger.settle import cost
 from kproxy.outcome import Usage
+from kproxy.schema.receipt import Receipt
 from kproxy.store.books import Books, known
 from kproxy.store.database import StoreError, open_database
 from tests.fakes.receipts import NOON, PRICES, anything, attempt, receipt
@@ -32,7 +33,7 @@ def count(database, table):
     return database.query(f"SELECT count(*) FROM {table}")[0][0]
 
 
-def test_a_receipt_and_its_attempts(database, books):
+def test_a_receipt_with_its_attempts(database, books):
     one = receipt(1, attempt("odd/m"), attempt("acme/m", USED), arrived=NOON + 0.25)
     assert books.post("a.spool", [encode(one)], 500) == 0
     ((body, *columns),) = database.query(
@@ -44,14 +45,6 @@ def test_a_receipt_and_its_attempts(database, books):
         one.receipt_id, "acct_1", "key_1", NOON + 0.25, "auto", "m", "acme", "complete",
         364_000, 400_000, "1",
     ]  # fmt: skip
-    rows = database.query(
-        "SELECT place, model, provider, ending, prompt_tokens, completion_tokens, cached_tokens,"
-        " cache_write_tokens, reasoning_tokens, estimated, cost FROM attempt ORDER BY place"
-    )
-    assert rows == [
-        (0, "m", "odd", "complete", None, None, None, None, None, None, 0),
-        (1, "m", "acme", "complete", 1000, 200, 50, 7, 20, 1, 364_000),
-    ]
     assert books.moved("a.spool") == 500
     assert books.moved("b.spool") == 0
 
@@ -61,7 +54,7 @@ def test_what_is_there_is_not_counted_again(database, books):
     books.post("a.spool", bodies[:2], 200)
     books.post("a.spool", bodies, 300)
     books.post("b.spool", [*bodies, bodies[0]], 300)
-    assert count(database, "receipt") == count(database, "attempt") == 3
+    assert count(database, "receipt") == 3
     for table in ("usage_minute", "usage_day"):
         assert database.query(f"SELECT requests, cost FROM {table}") == [(3, 3 * 364_000)]
     assert known(database, ["rcpt_x", receipt(2).receipt_id]) == [receipt(2).receipt_id]
@@ -74,7 +67,27 @@ def test_the_position_moves_with_the_rows_or_not_at_all(database, books):
         books.post("a.spool", [encode(receipt(2))], 200)
     assert books.moved("a.spool") == 100
     assert count(database, "receipt") == 1
-    assert count(database, "attempt") == 1
+
+
+def test_a_group_of_any_size_is_entered(database, books):
+    for end, size in enumerate((1, 63, 64, 65, 128, 200)):
+        numbers = range(1_000 * end, 1_000 * end + size)
+        books.post("a.spool", [encode(receipt(number)) for number in numbers], end)
+        ((entered,),) = database.query(
+            "SELECT count(*) FROM receipt WHERE id BETWEEN ? AND ?",
+            (receipt(numbers[0]).receipt_id, receipt(numbers[-1]).receipt_id),
+        )
+        assert entered == size
+    assert database.query("SELECT sum(requests) FROM usage_day") == [(count(database, "receipt"),)]
+
+
+def test_one_that_is_there_does_not_keep_others_of_its_group_out(database, books):
+    bodies = [encode(receipt(number)) for number in range(130)]
+    books.post("a.spool", bodies[60:70], 1)
+    books.post("b.spool", bodies, 1)
+    assert count(database, "receipt") == 130
+    for table in ("usage_minute", "usage_day"):
+        assert database.query(f"SELECT requests, cost FROM {table}") == [(130, 130 * 364_000)]
 
 
 @pytest.mark.parametrize(
@@ -85,6 +98,10 @@ def test_the_position_moves_with_the_rows_or_not_at_all(database, books):
         encode(receipt(7, arrived=float("nan"))),
         encode(receipt(7, arrived=1e300)),
         encode(receipt(7, attempt(usage=Usage(2**53)))),
+        encode(receipt(7, replace(attempt(), cost=2**53))),
+        encode(receipt(7, execution=replace(receipt().execution, cost=2**53))),
+        encode(receipt(7, execution=replace(receipt().execution, charged_tokens=2**53))),
+        encode(receipt(7, execution=replace(receipt().execution, charged_spend=2**70))),
         encode(receipt(7, execution=replace(receipt().execution, savings=-(2**70)))),
     ],
 )
@@ -125,7 +142,7 @@ def shared(tmp_path_factory):
 
 @given(anything(), st.data())
 def test_rows_and_sums_and_usage_times_price_are_one_amount(shared, receipts, data):
-    for table in ("receipt", "attempt", "usage_minute", "usage_day"):
+    for table in ("receipt", "usage_minute", "usage_day"):
         shared.execute(f"DELETE FROM {table}")
     books, bodies = Books(shared), [encode(one) for one in receipts]
     for end in range(data.draw(st.integers(0, 5))):  # a mover that is killed again and again
@@ -137,13 +154,14 @@ def test_rows_and_sums_and_usage_times_price_are_one_amount(shared, receipts, da
     expected = sum(worked_out(one) or 0 for one in attempts)
     amounts = {
         table: total(shared, f"SELECT sum(cost) FROM {table}")
-        for table in ("attempt", "usage_minute", "usage_day")
+        for table in ("usage_minute", "usage_day")
     }
     # A receipt with one unknown amount has no sum; its known amounts are in its attempts.
-    amounts["receipt"] = total(shared, "SELECT sum(cost) FROM receipt") + total(
-        shared,
-        "SELECT sum(a.cost) FROM attempt AS a JOIN receipt AS r ON r.number = a.receipt"
-        " WHERE r.cost IS NULL",
+    rows = shared.query("SELECT cost, body FROM receipt")
+    stored = [(cost, msgspec.json.decode(body, type=Receipt)) for cost, body in rows]
+    amounts["receipt"] = sum(
+        sum(each.cost or 0 for each in one.attempts) if cost is None else cost
+        for cost, one in stored
     )
     assert set(amounts.values()) == {expected}
     assert all(isinstance(amount, int) for amount in amounts.values())

@@ -67,7 +67,6 @@ def test_no_acknowledged_receipt_is_lost_and_none_is_counted_twice(tmp_path):
         assert database.query(f"SELECT sum(requests), sum(cost) FROM {table}") == [
             (len(rows), amount)
         ]
-    assert database.query("SELECT count(*), sum(cost) FROM attempt") == [(len(rows), amount)]
     assert database.query("SELECT * FROM spool") == []
     assert list((tmp_path / "spool").glob("*.damaged")) == []
     database.close()

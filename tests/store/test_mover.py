@@ -14,7 +14,7 @@ from kproxy.store.segment import create_segment, segment_names
 from kproxy.store.spool import open_spool
 from tests.fakes.receipts import receipt
 
-SIZE = 8_192  # three of these receipts and a little
+SIZE = 5_120  # three of these receipts and a little
 
 
 @pytest.fixture

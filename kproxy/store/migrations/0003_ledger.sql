@@ -1,8 +1,8 @@
 -- Receipts, their attempts, and sums over them (contract section 7). Amounts are nano-dollars, NULL
 -- where the price is not known; `arrived` is Unix seconds, an attempt's times are seconds after it.
 
--- Rows are numbered so that they and their attempts are written side by side: ids are random, and a
--- page for each would be most of what a receipt costs.
+-- Rows are numbered so that they are written side by side: the first ids were random, and a page for
+-- each would be most of what a receipt costs.
 CREATE TABLE receipt (
     number INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
@@ -21,6 +21,8 @@ CREATE TABLE receipt (
 
 CREATE INDEX receipt_by_account ON receipt (account_id, arrived, id);
 
+-- Filled until 2026-11-25 and never read: attempts are in a receipt's body. It stays for an older
+-- kproxy that still runs beside a newer one.
 CREATE TABLE attempt (
     receipt INTEGER NOT NULL,
     place INTEGER NOT NULL,
