@@ -21,6 +21,7 @@ from statistics import median
 import msgspec
 import trio
 
+from kproxy.ledger.receipt import receipt_id
 from kproxy.outcome import AttemptOutcome, Ending, Usage
 from kproxy.schema.receipt import Candidate, Classification, Decision, Execution, Receipt
 from kproxy.store.journal import Journal, JournalParams, open_journal
@@ -142,12 +143,13 @@ async def _answers(directory: Path, waits: list[float]) -> None:
 
 def _receipt(number: int) -> Receipt:
     usage = Usage(1_000 + number, 200, cached_tokens=50)
+    arrived = 1_764_072_000 + number / 1_000
     names = [(f"model-name-{rank}", f"provider{rank}") for rank in range(6)]
     return Receipt(
-        receipt_id=f"rcpt_{number * 0x9E3779B97F4A7C15F39CC061 % 2**96:024x}",
+        receipt_id=receipt_id(arrived, f"{number * 0x9E3779B97F4A7C15F39CC061 % 2**96:024x}"),
         account_id=f"acct_{7:024x}",
         key_id=f"key_{number % 10:024x}",
-        arrived=1_764_072_000 + number / 1_000,
+        arrived=arrived,
         asked="auto",
         stream=True,
         classification=Classification("code", 0.75),
