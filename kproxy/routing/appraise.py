@@ -12,7 +12,7 @@ from collections.abc import Container, Mapping, Sequence
 import msgspec
 
 from kproxy.catalog.load import Model
-from kproxy.routing.cues import find_cue
+from kproxy.routing.cues import Cue, find_cue
 from kproxy.routing.dial import Dial, Judgement, worths
 from kproxy.routing.panel import ModelRow, Panel
 from kproxy.routing.router import Router
@@ -53,14 +53,7 @@ class Appraisal(msgspec.Struct, frozen=True):
         self, keys: Sequence[str], costs: Sequence[float | None], dial: Dial
     ) -> tuple[float, ...]:
         """What each of these judged models is worth beside the others, see `dial.worths`."""
-        places, known = [self.places[key] for key in keys], self.judgement
-        among = msgspec.structs.replace(
-            known,
-            quality=tuple(known.quality[place] for place in places),
-            output_tokens=tuple(known.output_tokens[place] for place in places),
-            standing=tuple(known.standing[place] for place in places),
-        )
-        return worths(among, costs, dial)
+        return worths(self.judgement, costs, dial, [self.places[key] for key in keys])
 
 
 class Appraiser:
@@ -80,6 +73,8 @@ class Appraiser:
             model.key for model in models if not model.quality and model.id not in measured
         )
         self._panel = Panel(router.table, tuple(rows)) if rows else None
+        self._cues = router.table.cues
+        self._tasks = {people: words for people, words in self._cues.items() if people in _TASKS}
 
     def __repr__(self) -> str:
         return f"<Appraiser {len(self._places)} routes by {self._router.version}>"
@@ -88,32 +83,40 @@ class Appraiser:
         """What to expect; None where there is no model."""
         if self._panel is None:
             return None
-        cues = self._router.table.cues
-        prompt = said(request.messages, cues)
-        cue = find_cue(prompt, cues) or find_cue(_instructed(request.messages), _tasks(cues))
+        prompt, cue = _asked(request.messages, self._cues)
+        cue = cue or find_cue(_instructed(request.messages), self._tasks)
         judgement = self._panel.judge(self._router.evidence(prompt), cue)
         return Appraisal(judgement, self._places, self._unknown, self._router.version)
 
 
 def said(messages: Sequence[Message], cues: Cues) -> str:
     """The user's last words; where they are few and give no cue, those before behind them."""
+    return _asked(messages, cues)[0]
+
+
+def _asked(messages: Sequence[Message], cues: Cues) -> tuple[str, Cue | None]:
+    """What is said, and the cue that it gives; mostly one turn, which is searched once."""
     turns: list[str] = []
     size = 0
+    cue = None
     for message in reversed(messages):
         if message.role == "user" and (text := _text(message)):
             turns.append(text)
             size += len(text)
-            if size >= _FEW or len(turns) == _MOST_TURNS or find_cue(text, cues) is not None:
+            enough = size >= _FEW or len(turns) == _MOST_TURNS
+            if not enough or len(turns) == 1:
+                cue = find_cue(text, cues)
+            if enough or cue is not None:
                 break
-    return "\n".join(turns)
-
-
-def _tasks(cues: Cues) -> Cues:
-    return {people: words for people, words in cues.items() if people in _TASKS}
+    whole = "\n".join(turns)
+    return whole, cue if len(turns) == 1 else find_cue(whole, cues)
 
 
 def _instructed(messages: Sequence[Message]) -> str:
-    return next((_text(one) for one in messages[:2] if one.role in _INSTRUCTING), "")
+    for one in messages[:2]:
+        if one.role in _INSTRUCTING:
+            return _text(one)
+    return ""
 
 
 def _text(message: Message) -> str:

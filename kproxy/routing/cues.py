@@ -48,10 +48,22 @@ class Cue(NamedTuple):
 def find_cue(prompt: str | bytes, cues: Mapping[People, tuple[str, ...]]) -> Cue | None:
     """The first cue of the opening, else of the head and the close, in the table's order."""
     raw = clip(prompt)
-    opening = raw[:_OPENING].decode("utf-8", "ignore").lower()
-    around = (raw[:_HEAD] + b"\n" + raw[_HEAD:][-_TAIL:]).decode("utf-8", "ignore").lower()
-    for text, is_opening in ((opening, True), (around, False)):
-        for people, words in cues.items():
-            if any(word in text for word in words):
-                return Cue(people, is_opening)
+    around = _first(raw[:_HEAD] + b"\n" + raw[_HEAD:][-_TAIL:], cues)
+    # What the head has not, its beginning has not; but beyond ASCII a letter's lower case may
+    # depend on what follows it, and a sigma does.
+    if around is None and raw.isascii():
+        return None
+    opening = _first(raw[:_OPENING], cues)
+    if opening is not None:
+        return Cue(opening, opening=True)
+    return None if around is None else Cue(around, opening=False)
+
+
+def _first(part: bytes, cues: Mapping[People, tuple[str, ...]]) -> People | None:
+    """The first category of the table with a word in this part; a cut character is passed over."""
+    text = part.decode("utf-8", "ignore").lower()
+    for people, words in cues.items():
+        for word in words:  # a generator would take four times as long as the search itself
+            if word in text:
+                return people
     return None

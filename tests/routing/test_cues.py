@@ -42,3 +42,9 @@ def test_other_prompts_have_none(prompt):
 def test_every_category_of_the_contract_has_cues():
     assert set(CUES) == set(PEOPLE)
     assert all(word == word.lower() for words in CUES.values() for word in words)
+
+
+def test_a_letter_at_the_end_of_the_opening_is_as_if_nothing_followed():
+    prompt = "x" * 78 + "\u03a3\u03b1"  # a capital sigma, the last that fits, and an alpha
+    assert find_cue(prompt, {"code": ("\u03c2",)}) == Cue("code", opening=True)
+    assert find_cue(prompt, {"code": ("\u03c3",)}) == Cue("code", opening=False)
