@@ -12,6 +12,7 @@ ends, answer options, in coarse steps.
 """
 
 import re
+from collections.abc import Iterable
 from itertools import repeat
 from typing import NamedTuple
 from zlib import crc32
@@ -39,6 +40,24 @@ _DIGITS = b"0123456789"
 _UPPER = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _NUMBERS = (b"#", b"#", b"##", b"###", b"####")
 _FIRST_WORDS, _LAST_WORDS = 750, 250
+
+
+def _hashed(names: Iterable[bytes]) -> list[int]:
+    """The rows of names of the shape."""
+    return [crc32(name) & _SHAPE_MASK | WORD_ROWS for name in names]
+
+
+def _rows(kind: bytes, most: int) -> tuple[int, ...]:
+    """The rows of one fact, by its step. Hashed here, since every prompt has one of them."""
+    return tuple(_hashed(b"%b%d" % (kind, step) for step in range(most + 1)))
+
+
+_SIZE = _rows(b"l", 28)
+_DIGIT_STEPS, _DIGIT_SHARE = _rows(b"d", 8), _rows(b"D", 20)
+_UPPER_SHARE = _rows(b"U", 10)
+_LINES, _SENTENCES, _COMMAS = _rows(b"n", 8), _rows(b"s", 5), _rows(b"c", 6)
+_DOLLARS, _BACKSLASHES = _rows(b"$", 4), _rows(b"b", 4)
+_WIDTH = _rows(b"w", 24)
 
 # Starting values of crc32: they keep apart what would otherwise be spelled alike.
 _PAIR, _OPENING, _CLOSING = 0x9E3779B9, 0x85EBCA6B, 0xC2B2AE35
@@ -73,14 +92,19 @@ def extract(prompt: str | bytes) -> Features:
     words = _split(text)
     # crc32 continues from a value, so a pair is the second word's hash begun with the first's.
     single = list(map(crc32, words))
-    hashes = [*single, *map(crc32, words[1:], map(crc32, words, repeat(_PAIR)))]
-    hashes += [crc32(b" ".join(words[:n]), _OPENING) for n in (1, 2, 3)]
-    hashes += [crc32(b" ".join(words[-n:]), _CLOSING) for n in (1, 2)]
-    shape = [crc32(part) & _SHAPE_MASK | WORD_ROWS for part in _shape(raw, text)]
+    hashes = [
+        *single,
+        *map(crc32, words[1:], map(crc32, words, repeat(_PAIR))),
+        crc32(b" ".join(words[:1]), _OPENING),
+        crc32(b" ".join(words[:2]), _OPENING),
+        crc32(b" ".join(words[:3]), _OPENING),
+        crc32(b" ".join(words[-1:]), _CLOSING),
+        crc32(b" ".join(words[-2:]), _CLOSING),
+    ]
     return Features(
-        frozenset(map(_WORD_MASK.__and__, hashes)),
-        frozenset(shape),
-        frozenset(map(_VOCABULARY_MASK.__and__, single)),
+        frozenset([one & _WORD_MASK for one in hashes]),
+        frozenset(_shape(raw, text)),
+        frozenset([one & _VOCABULARY_MASK for one in single]),
     )
 
 
@@ -88,11 +112,13 @@ def _split(text: bytes) -> list[bytes]:
     words: list[bytes] = _WORD.findall(text)
     if len(words) > _FIRST_WORDS + _LAST_WORDS:
         words = words[:_FIRST_WORDS] + words[-_LAST_WORDS:]
-    return [_NUMBERS[min(len(word), 4)] if word[0] in _DIGITS else word for word in words]
+    if len(text.translate(None, _DIGITS)) == len(text):
+        return words
+    return [_NUMBERS[min(len(word), 4)] if word.isdigit() else word for word in words]
 
 
-def _shape(raw: bytes, text: bytes) -> list[bytes]:
-    """Coarse facts about the bytes, each as a spelled name. Steps are half octaves of a count."""
+def _shape(raw: bytes, text: bytes) -> list[int]:
+    """Coarse facts about the bytes, each as a row. Steps are half octaves of a count."""
     size = len(raw)
     count = raw.count
     digits = size - len(raw.translate(None, _DIGITS))
@@ -103,24 +129,27 @@ def _shape(raw: bytes, text: bytes) -> list[bytes]:
     asks = b"%d" % min(2, count(b"?"))
     length = b"L%d" % _octaves(size, 2)
     options = b"o%d" % min(12, len(_OPTION.findall(text)))
-    return [
+    named = (
         length,
-        b"l%d" % ((_octaves(size, 4) + 1) // 2),
         options,
         options + length,
-        b"d%d" % min(8, _octaves(digits, 2)),
-        b"D%d" % (20 * digits // max(1, size)),
-        b"U%d" % min(10, 40 * upper // max(1, size)),
-        b"n%d" % min(8, _octaves(count(b"\n"), 2)),
         b"e" + last,
         b"q" + asks,
-        b"$%d" % min(4, count(b"$")),
-        b"b%d" % min(4, count(b"\\")),
-        b"s%d" % min(5, count(b". ")),
-        b"c%d" % min(6, count(b",")),
-        b"w%d" % min(24, 2 * size // (spaces + 1)),
         last + opens + asks,
         length + opens + last,
+    )
+    return [
+        *_hashed(named),
+        _SIZE[(_octaves(size, 4) + 1) // 2],
+        _DIGIT_STEPS[min(8, _octaves(digits, 2))],
+        _DIGIT_SHARE[20 * digits // max(1, size)],
+        _UPPER_SHARE[min(10, 40 * upper // max(1, size))],
+        _LINES[min(8, _octaves(count(b"\n"), 2))],
+        _DOLLARS[min(4, count(b"$"))],
+        _BACKSLASHES[min(4, count(b"\\"))],
+        _SENTENCES[min(5, count(b". "))],
+        _COMMAS[min(6, count(b","))],
+        _WIDTH[min(24, 2 * size // (spaces + 1))],
     ]
 
 

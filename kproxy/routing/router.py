@@ -69,9 +69,10 @@ class Router:
         *looks, _ = self._lanes.total(found.shape)
         said_zero, looks_zero = ZERO * len(found.words), ZERO * len(found.shape)
         square = (rarity - said_zero) * RARITY_STEP
-        word = self._scale / math.sqrt(max(square, RARITY_STEP))
+        scale = self._scale
+        word = scale / math.sqrt(max(square, RARITY_STEP))
         return [
-            word * (one - said_zero) + self._scale * (other - looks_zero)
+            word * (one - said_zero) + scale * (other - looks_zero)
             for one, other in zip(said, looks, strict=True)
         ]
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from zlib import crc32
 
 import pytest
 from hypothesis import given
@@ -80,3 +81,23 @@ def test_another_process_finds_the_same():
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(sorted(extract("Añ 12?").words))
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("", b"d0"),
+        ("7" * 9, b"D20"),
+        ("ABC", b"U10"),
+        ("\n" * 99, b"n8"),
+        ("$" * 5, b"$4"),
+        ("\\", b"b1"),
+        ("a. b. c. ", b"s3"),
+        (",,", b"c2"),
+        ("word", b"w8"),
+        ("why? who?", b"q2"),
+        ("\U0001f600" * (HEAD + TAIL + 1), b"l28"),  # no prompt is clipped to more bytes
+    ],
+)
+def test_a_fact_of_the_shape_is_known_by_its_name(text, name):
+    assert crc32(name) % (ROWS - WORD_ROWS) + WORD_ROWS in extract(text).shape
