@@ -11,6 +11,7 @@
 
 import math
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Literal
 
 import msgspec
@@ -24,6 +25,7 @@ Dial = Literal["cheap", "balanced", "best"]
 DIALS: tuple[tuple[Dial, float], ...] = (("cheap", 0.95), ("balanced", 0.98), ("best", 1.0))
 """Each name's floor: the share of the best single model's quality that is kept on the mean."""
 
+_FLOORS = MappingProxyType(dict(DIALS))
 
 DEARER = -5.0
 """A worth below this is of a model that is dearer than the best on the whole."""
@@ -65,32 +67,44 @@ def choose(
 
 
 def worths(
-    judgement: Judgement, costs: Sequence[float | None], dial: Dial | float = "balanced"
+    judgement: Judgement,
+    costs: Sequence[float | None],
+    dial: Dial | float = "balanced",
+    places: Sequence[int] | None = None,
 ) -> tuple[float, ...]:
     """What each model is worth for this prompt, by the rules above; see `choose`.
 
-    Those dearer than the best on the whole come after all others, the better first.
+    Those dearer than the best on the whole come after all others, the better first. `places`: only
+    these of the judgement's models are there, with their costs in this order.
     """
-    if len(costs) != len(judgement.quality) or not costs:
+    standing: Sequence[float] = judgement.standing
+    quality: Sequence[float] = judgement.quality
+    if places is not None:
+        standing = [standing[place] for place in places]
+        quality = [quality[place] for place in places]
+    if len(costs) != len(quality) or not costs:
         raise ValueError("not one cost for each model")
     price = [math.inf if cost is None else cost for cost in costs]
-    standing, quality = judgement.standing, judgement.quality
-    best = max(range(len(price)), key=lambda one: (standing[one], -price[one]))
+    most = max(standing)
+    best = min([one for one, level in enumerate(standing) if level == most], key=price.__getitem__)
     whole = price[best]
     if judgement.novel or whole == 0:
         return tuple(0.0 if one == best else level - 2 for one, level in enumerate(standing))
-    floor = dict(DIALS)[dial] if isinstance(dial, str) else dial
+    floor = _FLOORS[dial] if isinstance(dial, str) else dial
     rate, top = rate_at(judgement.rates, floor) * (1 - judgement.novelty), quality[best]
-
-    def worth(level: float, cost: float) -> float:
+    found = []
+    for level, cost in zip(quality, price, strict=True):
         if cost > whole:
-            return level - _DEARER
-        share = 1.0 if cost == whole else cost / whole if whole < math.inf else 0.0
-        return min(0.0, level - top) - rate * share
-
-    return tuple(map(worth, quality, price))
+            found.append(level - _DEARER)
+        else:
+            share = 1.0 if cost == whole else cost / whole if whole < math.inf else 0.0
+            found.append((level - top if level < top else 0.0) - rate * share)
+    return tuple(found)
 
 
 def rate_at(rates: tuple[Rate, ...], floor: float) -> float:
     """The rate of the lowest calibrated floor that is not below this one; 0 where there is none."""
-    return next((one.rate for one in rates if one.floor >= floor - 1e-9), 0.0)
+    for one in rates:
+        if one.floor >= floor - 1e-9:
+            return one.rate
+    return 0.0

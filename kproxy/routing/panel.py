@@ -22,8 +22,8 @@ uncertain is drawn to the model's mean over all categories, each counting alike.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from operator import mul
+from collections.abc import Callable, Mapping, Sequence
+from operator import add, itemgetter, mul
 
 import msgspec
 
@@ -106,18 +106,20 @@ class Panel:
         """What to expect of each model on a prompt with this evidence for each category."""
         table = self._table
         quality, tokens = [0.0] * self._size, [0.0] * self._size
-        prior = [one + bias for one, bias in zip(evidence, self._bias, strict=True)]
+        prior = list(map(add, evidence, self._bias))
+        top = max(prior)
         general = self._doubt(max(evidence))
-        weights = _soften(prior, table.sharpness)
         learned, mass = self._shares(general, cue)
+        weights = _soften(prior, top, table.sharpness, learned)
         worst = 0.0
         for group in self._groups:
             if group.places is None:
                 doubt = min(general, 0.5 * table.novelty.limit) if cue else general
-                self._declare(group, [learned * one for one in weights], mass, (quality, tokens))
+                self._declare(group, weights, mass, (quality, tokens))
             else:
                 doubt = self._doubt(max([evidence[place] for place in group.places]))
-                known = _soften([prior[place] for place in group.places], table.sharpness)
+                known = [prior[place] for place in group.places]
+                known = _soften(known, max(known), table.sharpness)
                 for one in group.members:
                     quality[one.place] = sum(map(mul, known, one.quality))
                     tokens[one.place] = sum(map(mul, known, one.tokens))
@@ -125,12 +127,12 @@ class Panel:
             drawn = table.novelty.trust * doubt**_STEEP
             for one in group.members:
                 quality[one.place] += drawn * (one.middle - quality[one.place])
-        people = self._mass(weights, learned, mass)
-        best = max(range(len(PEOPLE)), key=people.__getitem__)
+        people = self._mass(weights, mass)
+        best = people.index(max(people))
         return Judgement(
             category=PEOPLE[best],
             confidence=people[best],
-            nearest=table.categories[prior.index(max(prior))].name,
+            nearest=table.categories[prior.index(top)].name,
             novel=worst > table.novelty.limit,
             novelty=worst,
             quality=tuple(quality),
@@ -154,18 +156,17 @@ class Panel:
         """Declared models: their cells by the weights of the table's categories, and their rows by
         the mass of the six that no word has spoken for."""
         quality, tokens = found
-        places = [place for place, one in enumerate(weights) if one > _LEAST_WEIGHT] or [0]
-        said = [weights[place] for place in places]
+        of = _picker([place for place, one in enumerate(weights) if one > _LEAST_WEIGHT] or [0])
+        said = of(weights)
         total = sum(said) + sum(mass)
         lengths: tuple[float, ...] = ()
         length = 0.0
         for one in group.members:
-            cells = [one.quality[place] for place in places]
-            likely = sum(map(mul, said, cells)) + sum(map(mul, mass, one.row))
+            likely = sum(map(mul, said, of(one.quality))) + sum(map(mul, mass, one.row))
             quality[one.place] = likely / total
             if one.tokens is not lengths:  # most share the table's own
                 lengths = one.tokens
-                length = sum(map(mul, said, [lengths[place] for place in places]))
+                length = sum(map(mul, said, of(lengths)))
                 length += sum(map(mul, mass, lengths[len(weights) :]))
             tokens[one.place] = length / total
 
@@ -179,11 +180,11 @@ class Panel:
             mass[PEOPLE.index(cue.people)] += cued
         return learned, mass
 
-    def _mass(self, weights: Sequence[float], learned: float, mass: Sequence[float]) -> list[float]:
+    def _mass(self, weights: Sequence[float], mass: Sequence[float]) -> list[float]:
         """Weights over the six categories, all in all."""
         whole = list(mass)
         for place, weight in zip(self._people, weights, strict=True):
-            whole[place] += learned * weight
+            whole[place] += weight
         return whole
 
 
@@ -305,11 +306,21 @@ def _rates(table: CategoryTable, pools: tuple[Pool, ...], groups: int) -> tuple[
     return tuple(Rate(floor, min(rate_at(rates, floor) for rates in listed)) for floor in floors)
 
 
-def _soften(evidence: Sequence[float], sharpness: float) -> list[float]:
-    top = max(evidence)
-    powers = [math.exp(sharpness * (one - top)) for one in evidence]
+def _soften(
+    evidence: Sequence[float], top: float, sharpness: float, whole: float = 1.0
+) -> list[float]:
+    """Weights that add up to the whole; `top` is the most of the evidence."""
+    powers = list(map(math.exp, [sharpness * (one - top) for one in evidence]))
     total = sum(powers)
-    return [power / total for power in powers]
+    return [whole * (power / total) for power in powers]
+
+
+def _picker(places: Sequence[int]) -> Callable[[Sequence[float]], Sequence[float]]:
+    """What takes the values of these places, at least one, out of many."""
+    if len(places) == 1:
+        only = places[0]
+        return lambda values: values[only : only + 1]
+    return itemgetter(*places)
 
 
 def _sigmoid(x: float) -> float:

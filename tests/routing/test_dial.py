@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kproxy.routing.dial import DIALS, Judgement, choose, rate_at
+from kproxy.routing.dial import DIALS, Judgement, choose, rate_at, worths
 from kproxy.routing.table import Rate
 
 RATES = (Rate(0.95, 0.5), Rate(0.98, 0.1), Rate(1.0, 0.0))
@@ -106,3 +106,18 @@ def test_a_higher_floor_never_costs_quality(models, one, other):
     known = judged(quality)
     low, high = (quality[choose(known, costs, floor)] for floor in sorted((one, other)))
     assert high >= low or math.isclose(high, low, abs_tol=1e-9)
+
+
+@given(st.data(), st.sampled_from(DIALS))
+def test_models_that_are_left_out_are_as_if_never_judged(data, dial):
+    share = st.floats(0, 1)
+    rows = data.draw(st.lists(st.tuples(share, share), min_size=1, max_size=6))
+    whole = judged([one for one, _ in rows], [other for _, other in rows])
+    numbers = st.integers(0, len(rows) - 1)
+    places = data.draw(st.lists(numbers, min_size=1, max_size=6))  # hosts of one model share a row
+    cost = st.none() | st.integers(0, 9)
+    costs = data.draw(st.lists(cost, min_size=len(places), max_size=len(places)))
+    among = judged(
+        [whole.quality[place] for place in places], [whole.standing[place] for place in places]
+    )
+    assert worths(whole, costs, dial[0], places) == worths(among, costs, dial[0])

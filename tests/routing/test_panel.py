@@ -153,3 +153,10 @@ def test_a_cue_makes_a_declared_model_less_of_a_guess(table):
 def test_a_wrong_row_is_refused(quality, tokens):
     with pytest.raises(ValueError, match="newcomer"):
         ModelRow("newcomer", quality, tokens)
+
+
+def test_a_prompt_of_one_category_alone_counts_its_cells_alone(table):
+    sure = [50.0 * (one.name == "verses") for one in table.categories]
+    rows = [ModelRow("stranger", (0.5,) * 6, (10.0, 20.0, 30.0, 40.0, 50.0, 60.0))]
+    found = Panel(table, rows).judge(sure, None)
+    assert found.output_tokens[0] == pytest.approx(10.0 * (1 + PEOPLE.index(found.category)))
