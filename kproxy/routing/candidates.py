@@ -75,21 +75,26 @@ def is_auto(model: str) -> bool:
 def candidates(request: ChatRequest, catalog: Catalog) -> tuple[Model, ...]:
     if not is_auto(request.model):
         return _named_models(request.model, catalog, "model")
-    found = {model.key: model for model in catalog.models}
-    for name in request.extension.models or ():
-        listed = _named_models(name, catalog, "x_kairosroute.models")
-        found.update((model.key, model) for model in listed)
-    if not found:
+    models, names = catalog.models, request.extension.models
+    if names is not None:
+        found = {model.key: model for model in models}
+        for name in names:
+            listed = _named_models(name, catalog, "x_kairosroute.models")
+            found.update((model.key, model) for model in listed)
+        models = tuple(found.values())
+    if not models:
         raise Rejected(503, "all_models_unavailable", "No model is configured.")
-    return tuple(found.values())
+    return models
 
 
 def _named_models(name: str, catalog: Catalog, param: str) -> tuple[Model, ...]:
     """The models that `id` or `provider/id` names; a host that takes any name takes this one."""
-    pinned = catalog.pinned(name)
-    models = catalog.by_id(name) or ((pinned,) if pinned is not None else ())
-    if any(model.enabled for model in models):
-        return models
+    models = catalog.by_id(name)
+    if not models and (pinned := catalog.pinned(name)) is not None:
+        models = (pinned,)
+    for model in models:
+        if model.enabled:
+            return models
     slug, slash, rest = name.partition("/")
     if not models and slash and rest and catalog.provider(slug).any_models:
         return (Model(rest, slug, rest, None, capabilities=ALL_CAPABILITIES),)
@@ -100,17 +105,17 @@ def _named_models(name: str, catalog: Catalog, param: str) -> tuple[Model, ...]:
 
 
 def judge(case: Case, model: Model, live: Live) -> Judged:
-    request, price, appraisal = case.request, model.price, case.appraisal
+    request, prompt_tokens, catalog, key, appraisal, most, refuses = case
     found = None if appraisal is None else appraisal.of(model.key)
     quality, usual = found or (None, DEFAULT_OUTPUT_TOKENS)
     usual *= request.n or 1
-    most = case.most_output
-    likely = estimate_cost(price, case.prompt_tokens, usual if most is None else min(most, usual))
-    cost = likely if most is None else estimate_cost(price, case.prompt_tokens, most)
-    expected = Expected(cost, usual if most is None else most, quality)
-    against = violations(
-        request, model, case.catalog, case.prompt_tokens, expected, case.key, case.refuses
-    )
+    if most is None:
+        most = usual
+    likely = cost = estimate_cost(model.price, prompt_tokens, most)
+    if usual < most:
+        likely = estimate_cost(model.price, prompt_tokens, usual)
+    expected = Expected(cost, most, quality)
+    against = violations(request, model, catalog, prompt_tokens, expected, key, refuses)
     if not against and live.resting > 0:
         against = (Violation(BREAKER, f"{live.why}, for {math.ceil(live.resting)} s"),)
     return Judged(model, expected, likely, live, against, _slow(request, live))
@@ -134,25 +139,26 @@ def _slow(request: ChatRequest, live: Live) -> str:
 
 
 def candidate(one: Judged) -> Candidate:
+    model, expected, worth = one.model, one.expected, one.worth
     if one.against:
         reasons = tuple(violation.reason for violation in one.against)
-    elif one.est_cost is None:
+    elif expected.cost is None:
         reasons = ("the price is not known",)
     else:
         reasons = _PASSED
-    if one.worth < DEARER:
+    if worth < DEARER:
         reasons += (_DEARER,)
     if one.slow:
         reasons += (one.slow,)
     if one.stays:
         reasons += (_STAYS,)
-    quality = one.expected.quality
+    quality = expected.quality
     return Candidate(
-        model_id=one.model.id,
-        provider=one.model.provider,
-        est_cost=one.est_cost,
+        model_id=model.id,
+        provider=model.provider,
+        est_cost=expected.cost,
         filtered_out_by=one.against[0].constraint if one.against else None,
         reasons=reasons,
         score=None if quality is None else round(quality, 3),
-        worth=one.worth if DEARER < one.worth < 0 else None,
+        worth=worth if DEARER < worth < 0 else None,
     )

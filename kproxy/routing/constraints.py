@@ -6,13 +6,13 @@ the cap only when nothing else stands against it. Before it comes what the provi
 words for; it is the dearest to find out, and asked only where nothing else stands against it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from decimal import Decimal
 from typing import NamedTuple
 
 import msgspec
 
-from kproxy.catalog.load import ALL_CAPABILITIES, Catalog, Model
+from kproxy.catalog.load import ALL_CAPABILITIES, Capability, Catalog, Model
 from kproxy.errors import NotCarried
 from kproxy.money import NANOS_PER_USD, format_usd
 from kproxy.schema.chat import PRECISION_RANK, ChatRequest
@@ -65,7 +65,7 @@ class KeyConstraints(msgspec.Struct, frozen=True):
     floor: float | None = None
 
 
-class Expected(NamedTuple):
+class Expected(msgspec.Struct, frozen=True):
     """What is to be expected of a model on one request: nano-dollars (None: the price is not
     known), tokens of the answer, and quality, 0 to 1 (None: nobody has said)."""
 
@@ -116,8 +116,12 @@ def violations(
     if not model.enabled:
         found.append(Violation("enabled", "the model is disabled"))
     if len(model.capabilities) < len(ALL_CAPABILITIES):
-        found += _capabilities(request, model)
-    found += _sizes(request, model, prompt_tokens)
+        found += _capabilities(request, model.capabilities)
+    output, most = request.output_limit, model.max_output_tokens
+    if model.context_tokens is not None and prompt_tokens + (output or 1) > model.context_tokens:
+        found.append(_too_long(prompt_tokens, output or 1, model.context_tokens))
+    if output is not None and most is not None and output > most:
+        found.append(Violation("max_tokens", f"the model writes at most {most} tokens"))
     if request.data_collection == "deny" or request.zdr:
         found += _policies(request, model, catalog)
     if request.min_quantization is not None or request.max_quantization is not None:
@@ -141,26 +145,24 @@ def named(model: Model, name: str) -> bool:
     return name in (model.id, model.key)
 
 
-def _capabilities(request: ChatRequest, model: Model) -> Iterator[Violation]:
-    if request.needs_tools and "tools" not in model.capabilities:
-        yield Violation("tools", "the model cannot call tools")
-    if request.needs_vision and "vision" not in model.capabilities:
-        yield Violation("vision", "the model cannot read images")
-    if request.needs_json and "json" not in model.capabilities:
-        yield Violation("response_format", "the model has no JSON mode")
+def _capabilities(request: ChatRequest, has: Container[Capability]) -> list[Violation]:
+    """What it has is asked first: who needs vision is found by a look at all messages."""
+    found = []
+    if "tools" not in has and request.needs_tools:
+        found.append(Violation("tools", "the model cannot call tools"))
+    if "vision" not in has and request.needs_vision:
+        found.append(Violation("vision", "the model cannot read images"))
+    if "json" not in has and request.needs_json:
+        found.append(Violation("response_format", "the model has no JSON mode"))
+    return found
 
 
-def _sizes(request: ChatRequest, model: Model, prompt_tokens: int) -> Iterator[Violation]:
-    output = request.output_limit
-    if model.context_tokens is not None and prompt_tokens + (output or 1) > model.context_tokens:
-        yield Violation(
-            "context_length",
-            f"about {prompt_tokens} prompt tokens and {output or 1} for the answer exceed "
-            f"the context of {model.context_tokens}",
-        )
-    most = model.max_output_tokens
-    if output is not None and most is not None and output > most:
-        yield Violation("max_tokens", f"the model writes at most {most} tokens")
+def _too_long(prompt_tokens: int, output: int, window: int) -> Violation:
+    return Violation(
+        "context_length",
+        f"about {prompt_tokens} prompt tokens and {output} for the answer exceed "
+        f"the context of {window}",
+    )
 
 
 def _policies(request: ChatRequest, model: Model, catalog: Catalog) -> Iterator[Violation]:

@@ -85,7 +85,8 @@ def estimate_cost(price: Price | None, prompt_tokens: int, output_tokens: int) -
     """Nano-dollars, without any cache; None when the price is not known."""
     if price is None:
         return None
-    price = price.at(prompt_tokens)
+    if price.above is not None:
+        price = price.at(prompt_tokens)
     total = prompt_tokens * price.input + output_tokens * price.output
     return round_half_up(total, PER_MILLION) + price.per_request
 

@@ -185,7 +185,7 @@ class Grant:
         window.total(now, took)
         if pace is not None:
             window.throughput(now, pace)
-        self._route.window.attempt(now, failed=False)
+        window.attempt(now, failed=False)
         self._end(Event.SUCCESS, Event.SUCCESS, now)
 
     def refused(self, now: float) -> None:
@@ -225,7 +225,7 @@ class Grant:
         route.saw()
         route.breaker.ended(self._own, own, now)
         route.account.ended(self._account, account, now)
-        if probing or Event.FAILURE in (own, account):
+        if probing or own is Event.FAILURE or account is Event.FAILURE:
             self._routes.changed = True
 
 

@@ -121,15 +121,15 @@ class Plan(msgspec.Struct, frozen=True):
             raise ValueError("the total is not a positive number of seconds")
         if self.most < 1 or self.beside < 1:
             raise ValueError("a plan that allows no attempt")
+        total = self.total
         for spec in self.attempts:
-            if not 0 < spec.total <= self.total:
+            if not 0 < spec.total <= total:
                 raise ValueError("an attempt's deadline is not within the total")
-            if not 0 < spec.first_token <= self.total:
+            if not 0 < spec.first_token <= total:
                 raise ValueError("the first token's deadline is not within the total")
             if not 0 < spec.gap < math.inf:
                 raise ValueError("the gap is not a positive number of seconds")
             if not spec.patience >= 0:
                 raise ValueError("patience is negative")
-        keys = [spec.model.key for spec in self.attempts]
-        if len(set(keys)) != len(keys):
+        if len({spec.model.key for spec in self.attempts}) != len(self.attempts):
             raise ValueError("a model is tried twice at one provider")

@@ -19,9 +19,9 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
 
-import msgspec
+from msgspec.structs import replace
 
-from kproxy.catalog.load import Catalog, RouteTimeouts
+from kproxy.catalog.load import Catalog, Model, RouteTimeouts
 from kproxy.routing.appraise import Appraisal
 from kproxy.routing.candidates import Case, Judged, candidate, candidates, is_auto, judge
 from kproxy.routing.constraints import (
@@ -100,17 +100,18 @@ def plan(
     if request.extension.deadline_ms is not None:
         total = min(request.extension.deadline_ms / 1000, total)
     strategy = "single" if alone else _strategy(request, policy)
+    rescue = _rescue(request, policy)
     filtered = [one for one in judged if one.against]
     classification = None if appraisal is None else _classification(appraisal)
     return Plan(
-        attempts=_specs(left, request, policy, strategy),
+        attempts=_specs(left, request, policy, strategy, rescue),
         total=total,
         strategy=strategy,
         most=1 + policy.retries,
         beside=1 if strategy == "single" else policy.beside,
-        rescue=_rescue(request, policy),
+        rescue=rescue,
         cost_cap=_cost_cap(request, key),
-        candidates=tuple(candidate(one) for one in (*left, *filtered)),
+        candidates=tuple([candidate(one) for one in (*left, *filtered)]),
         classification=classification,
         dial=dial,
         policy_version=_version(appraisal),
@@ -133,17 +134,21 @@ def _weighed(left: list[Judged], appraisal: Appraisal, dial: Dial) -> list[Judge
     if not listed:
         return left
     keys, costs = [one.model.key for one in listed], [one.likely_cost for one in listed]
-    found = dict(zip(keys, appraisal.worths(keys, costs, dial), strict=True))
-    return [msgspec.structs.replace(one, worth=found.get(one.model.key, -math.inf)) for one in left]
+    found = appraisal.worths(keys, costs, dial)
+    weighed = [replace(one, worth=worth) for one, worth in zip(listed, found, strict=True)]
+    if len(listed) == len(left):
+        return weighed
+    others = [one for one in left if one.model.key not in appraisal.places]
+    return [*weighed, *[replace(one, worth=-math.inf) for one in others]]
 
 
 def _warmed(left: list[Judged], stays: str | None, prompt_tokens: int) -> list[Judged]:
     """The same with the likely cost of who answered the conversation's last turn as if it had all
     of the prompt in its cache, which is the most that staying can save."""
+    if stays is None:
+        return left
     return [
-        msgspec.structs.replace(
-            one, likely_cost=one.likely_cost - warmth(one.model.price, prompt_tokens)
-        )
+        replace(one, likely_cost=one.likely_cost - warmth(one.model.price, prompt_tokens))
         if one.model.key == stays and one.likely_cost is not None
         else one
         for one in left
@@ -152,11 +157,11 @@ def _warmed(left: list[Judged], stays: str | None, prompt_tokens: int) -> list[J
 
 def _staying(left: list[Judged], stays: str | None) -> list[Judged]:
     """The same with who answered the conversation's last turn marked, if it may stay."""
+    if stays is None:
+        return left
     first = max(left, key=lambda one: one.worth)
     return [
-        msgspec.structs.replace(one, stays=True)
-        if one.model.key == stays and _may_stay(one, first)
-        else one
+        replace(one, stays=True) if one.model.key == stays and _may_stay(one, first) else one
         for one in left
     ]
 
@@ -176,13 +181,17 @@ def _order(request: ChatRequest) -> Callable[[Judged], Rank]:
     listed = request.extension.models or ()
 
     def key(one: Judged) -> Rank:
-        place = next((at for at, name in enumerate(listed) if named(one.model, name)), 0)
+        place = _place(one.model, listed) if listed else 0
         cost, health, model = one.likely_cost or 0, one.live.measured.error_rate, one.model
         slow, unknown = bool(one.slow), one.likely_cost is None
         worth = -one.worth
         return place, not one.stays, slow, worth, unknown, cost, health, model.id, model.provider
 
     return key
+
+
+def _place(model: Model, listed: Sequence[str]) -> int:
+    return next((at for at, name in enumerate(listed) if named(model, name)), 0)
 
 
 def _one_probe(left: list[Judged]) -> list[Judged]:
@@ -208,10 +217,10 @@ def _strategy(request: ChatRequest, policy: AttemptPolicy) -> Strategy:
 
 def _stated(request: ChatRequest) -> float:
     """The latency that the request asks for, in seconds; infinite where it asks for none."""
-    wishes = [request.preferred_max_latency]
-    if request.stream:
-        wishes.append(request.extension.first_token_ms)
-    return min((wish / 1000 for wish in wishes if wish is not None), default=math.inf)
+    wish = request.preferred_max_latency
+    stated = math.inf if wish is None else wish / 1000
+    first = request.extension.first_token_ms if request.stream else None
+    return stated if first is None else min(stated, first / 1000)
 
 
 class _Timers(NamedTuple):
@@ -224,26 +233,28 @@ class _Timers(NamedTuple):
 
 
 def _specs(
-    left: Sequence[Judged], request: ChatRequest, policy: AttemptPolicy, strategy: Strategy
+    left: Sequence[Judged],
+    request: ChatRequest,
+    policy: AttemptPolicy,
+    strategy: Strategy,
+    rescued: bool,
 ) -> tuple[AttemptSpec, ...]:
-    extension, stream = request.extension, bool(request.stream)
-    usual, rescued = policy.timeouts, _rescue(request, policy)
+    extension, stream, usual = request.extension, bool(request.stream), policy.timeouts
     deadline = _seconds(extension.deadline_ms)
     first = _seconds(extension.first_token_ms) if stream else None
-    return tuple(
-        [
-            AttemptSpec(
-                one.model,
-                one.est_cost,
-                *_timers(
-                    one.model.timeouts, usual, deadline, first if stream else None, stream, rescued
-                ),
-                _patience(one.live, request, policy, strategy),
-                one.expected.output_tokens,
-            )
-            for one in left
-        ]
-    )
+    hedged, patience = strategy == "hedge", 0.0 if strategy == "race" else math.inf
+    own, specs = left[0].model.timeouts, []
+    total, wait, gap, full = _timers(own, usual, deadline, first, stream, rescued)
+    for one in left:
+        model, expected = one.model, one.expected
+        if model.timeouts is not own:  # nearly all have none of their own
+            own = model.timeouts
+            total, wait, gap, full = _timers(own, usual, deadline, first, stream, rescued)
+        if hedged:
+            patience = _patience(one.live, request, policy)
+        tokens = expected.output_tokens
+        specs.append(AttemptSpec(model, expected.cost, total, wait, gap, full, patience, tokens))
+    return tuple(specs)
 
 
 @lru_cache(512)
@@ -268,11 +279,9 @@ def _timers(
     return _Timers(total, min(first or full.first_token, total), gap, full)
 
 
-def _patience(live: Live, request: ChatRequest, policy: AttemptPolicy, strategy: Strategy) -> float:
+def _patience(live: Live, request: ChatRequest, policy: AttemptPolicy) -> float:
     """Contract section 6: the tail of what the route has shown, or half of what the caller states,
-    so that the second attempt still has as long as the first."""
-    if strategy != "hedge":
-        return 0.0 if strategy == "race" else math.inf
+    so that the second attempt still has as long as the first. Of a hedge."""
     waits = _stated(request) / 2
     known = live.measured
     seen = known.waits if request.stream else known.total
@@ -288,6 +297,7 @@ def _rescue(request: ChatRequest, policy: AttemptPolicy) -> bool:
 
 
 def _cost_cap(request: ChatRequest, key: KeyConstraints) -> int | None:
-    asked = request.extension.max_cost_usd
-    caps = (None if asked is None else usd_cap(asked), key.max_cost)
-    return min((cap for cap in caps if cap is not None), default=None)
+    asked, most = request.extension.max_cost_usd, key.max_cost
+    if asked is None:
+        return most
+    return usd_cap(asked) if most is None else min(usd_cap(asked), most)

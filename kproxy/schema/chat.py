@@ -165,7 +165,10 @@ class ChatRequest(msgspec.Struct, frozen=True):
     def output_limit(self) -> int | None:
         """The most tokens of one choice: `max_completion_tokens` and `max_tokens` mean the same,
         and of two that differ the provider may take either."""
-        return max(self.max_completion_tokens or 0, self.max_tokens or 0) or None
+        newer, older = self.max_completion_tokens, self.max_tokens
+        if newer is None or older is None:
+            return newer or older
+        return max(newer, older)
 
     @property
     def most_output(self) -> int | None:
@@ -187,12 +190,12 @@ class ChatRequest(msgspec.Struct, frozen=True):
     @property
     def needs_vision(self) -> bool:
         """Whether a message carries an image."""
-        return any(
-            part.type == "image_url"
-            for message in self.messages
-            if isinstance(message.content, list)
-            for part in message.content
-        )
+        for message in self.messages:
+            if isinstance(message.content, list):
+                for part in message.content:
+                    if part.type == "image_url":
+                        return True
+        return False
 
 
 _NO_EXTENSION = Extension()
