@@ -130,17 +130,16 @@ def _hold(service: Service, passed: Passed, asked: Amount) -> Held:
 
 
 def _may_use(passed: Passed, prompt_tokens: int, spec: AttemptSpec) -> Amount:
-    """What an attempt may use of its account's budgets; where one has a hard end, an answer that
-    has no limit may be long."""
-    caller, tier = passed.caller, passed.caller.tier
-    output = passed.call.request.most_output
-    if output is None:
-        hard_end = tier.trial_credit is not None or tier.ends_hard
+    """What an attempt may use of its account's budgets: what its plan says. But where one has a
+    hard end, an answer that has no limit may be long."""
+    caller, request = passed.caller, passed.call.request
+    tier, output, cost = caller.tier, spec.output_tokens, spec.est_cost
+    if request.most_output is None and (tier.trial_credit is not None or tier.ends_hard):
         most = min(spec.model.max_output_tokens or LONG_OUTPUT, LONG_OUTPUT)
-        output = most * (passed.call.request.n or 1) if hard_end else spec.output_tokens
-    cost = estimate_cost(spec.model.price, prompt_tokens, output) or 0
+        output = most * (request.n or 1)
+        cost = estimate_cost(spec.model.price, prompt_tokens, output)
     managed = spec.model.provider not in caller.provider_keys
-    return counted(tier, prompt_tokens + output, cost, managed=managed)
+    return counted(tier, prompt_tokens + output, cost or 0, managed=managed)
 
 
 def limited_by(rate: Verdict | None, held: Held | None) -> tuple[tuple[bytes, bytes], ...]:
