@@ -15,7 +15,7 @@ from kproxy.downstream.respond import Answer, error_event, to_answer
 from kproxy.errors import Rejected
 from kproxy.transport.duplex import Broken, Expired
 from kproxy.wire.events import Headers, ProtocolError
-from kproxy.wire.names import REQUEST_ID
+from kproxy.wire.names import RECEIPT, REQUEST_ID
 
 __all__ = ["CUT", "FAREWELL", "TAKEN", "Handler", "Refusal", "carry_out", "refuse", "tell_cut"]
 
@@ -88,6 +88,8 @@ async def carry_out(handler: Handler, exchange: Exchange) -> None:
 async def _fail(exchange: Exchange, error: Exception) -> None:
     answer = to_answer(error)
     exchange.refused = answer.code
+    if exchange.receipt is not None:  # whoever asks what became of it needs its name
+        answer.headers.append((RECEIPT, exchange.receipt.receipt_id.encode("ascii")))
     if answer.status == INTERNAL:
         log.error("request %s failed", exchange.request_id, exc_info=error)
     await trio.lowlevel.checkpoint_if_cancelled()  # its body was cut because the caller left

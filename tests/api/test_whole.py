@@ -98,6 +98,7 @@ async def test_a_body_that_is_no_answer(
     house = House(nursery, scripts={"cheap": [[[(0, ok(body))]]]}).policy(retries=0)
     answer = await house.ask(model="cheap/m")
     assert (answer.status, answer.error["code"]) == (503, "all_models_unavailable")
+    assert answer.headers["x-kairosroute-receipt"] == house.receipts[0].receipt_id
     assert answer.error["message"].startswith("All models are currently unavailable (cheap/m: ")
     assert "the provider's words" not in answer.error["message"]
     (attempt,) = house.receipts[0].attempts
