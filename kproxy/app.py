@@ -147,6 +147,7 @@ async def _run(
         traces = None if config.otlp is None else open_traces(config.otlp, hub)
         parts = Parts(stores, hub, end.draining, lag, time.time, plugins, memories, access, traces)
         assembly = Assembly(parts, endpoints, draw(config, endpoints))
+        await assembly.name_left_out()
         service, metrics, date = assembly.service, parts.metrics, DateField(time.time)
         params = listener_params(config, date)
         public = Router(service, PUBLIC_ROUTES if opened.admin else ROUTES)

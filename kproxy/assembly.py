@@ -38,6 +38,7 @@ from kproxy.routing.budget import Budget
 from kproxy.routing.conversation import Conversations
 from kproxy.routing.live import Routes
 from kproxy.store.database import StoreError
+from kproxy.store.keystore import KeyStore
 from kproxy.store.memories import Memories
 from kproxy.store.opening import Stores
 from kproxy.telemetry.accesslog import AccessLog
@@ -126,19 +127,16 @@ class Assembly:
             self._budgets = Budgets(Budget(hedge_budget(config)), Budget(repeat_budget(config)))
         self.parts.metrics.know((model.provider, model.id) for model in draft.catalog.models)
         self.endpoints.adopt(drawn)
-        new_tiers = self.generation == 0 or config.tiers != self.config.tiers
         self.config = config
         self.generation += 1
         self.service = self._service(draft)
-        if new_tiers:
-            self._name_left_out()
         return self.service
 
-    def _name_left_out(self) -> None:
+    async def name_left_out(self) -> None:
         """Tell of accounts whose tier is not configured: refused, they keep all they have."""
         keys = self.parts.stores.keys
         try:
-            counts = {} if keys is None else keys.store.tiers()
+            counts = {} if keys is None else await keys.desk.ask(KeyStore.tiers)
         except StoreError as error:
             log.error("whose tier is configured cannot be seen: %s", error)
             return

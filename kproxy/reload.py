@@ -86,3 +86,5 @@ class Reload:
         draft = await trio.to_thread.run_sync(draw, config, endpoints)
         self._put(assembly.adopt(draft), config)
         log.warning("configuration %d is in force: %s", assembly.generation, ", ".join(changed))
+        if "tiers" in changed:
+            await assembly.name_left_out()

@@ -216,6 +216,21 @@ async def test_provider_keys_that_cannot_be_opened_are_said_at_the_start(
     await watched.over.wait()
 
 
+@pytest.mark.loopback
+async def test_accounts_of_a_tier_that_is_not_configured_are_told_of_at_the_start(
+    nursery: trio.Nursery, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = open_keystore(tmp_path / "data")
+    store.create_account("acme", "lab", 0)
+    store.close()
+    watched = Watched()
+    nursery.start_soon(watched.run, configured(tmp_path))
+    await watched.announced.wait()
+    assert 'tier "lab" is not configured: its accounts (1) get 403' in caplog.messages
+    signal.raise_signal(signal.SIGTERM)
+    await watched.over.wait()
+
+
 def with_a_locked_key(data: Path) -> None:
     """A provider key in the store, and its seal key gone."""
     store = open_keystore(data)

@@ -26,10 +26,14 @@ class Assembled:
         self.config = config
         self.generation = 1
         self.put: list[Config] = []
+        self.looked_up = 0
 
     def adopt(self, draft: object) -> None:
         self.config = draft.config  # type: ignore[attr-defined]
         self.generation += 1
+
+    async def name_left_out(self) -> None:
+        self.looked_up += 1
 
 
 class Site:
@@ -99,6 +103,16 @@ async def test_what_needs_a_restart_is_named_and_the_rest_is_done(
         "needs a restart and stays as it is: auth, ledger\nconfiguration 2 is in force: attempts"
     )
     assert site.assembled.config.auth == "keys"
+
+
+async def test_accounts_are_looked_at_once_where_tiers_have_changed(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    lab = ACME + "[tiers.lab]\npaid = true\n"
+    assert "in force: tiers" in await site.look(lab, caplog)
+    assert site.assembled.looked_up == 1
+    assert "in force: timeouts" in await site.look(lab + "[timeouts]\ntotal = 5\n", caplog)
+    assert site.assembled.looked_up == 1
 
 
 async def test_a_fault_of_ours_ends_nothing(site: Site, caplog: pytest.LogCaptureFixture) -> None:
