@@ -81,7 +81,7 @@ class _Asking:
         """What the caller is told of it."""
         entry, catalog = self.entry, self._job.service.catalog
         keys = {one.model.key for one in entry.plan.attempts} if entry.plan else set()
-        mine = [one for one in self._job.outcomes if f"{one.provider}/{one.model}" in keys]
+        mine = [one for one in self._job.tally.outcomes if f"{one.provider}/{one.model}" in keys]
         last = mine[-1] if mine else None
         return Compared(
             name=entry.name,

@@ -75,7 +75,7 @@ async def healed_answer(job: Job, forms: Forms, first: Replied, ask: Ask) -> Rep
             better = await _second(job, forms, second)
             if better is not None:
                 return better
-        if job.outcomes[-1] is not outcome:
+        if job.tally.outcomes[-1] is not outcome:
             told = told._replace(done=(*told.done, ASKED))
     job.healed = told
     return _respoken(first, said, reports)
@@ -115,7 +115,7 @@ def _is_beside_calls(place: Place, one: Spoken, said: Mapping[Place, Spoken]) ->
 def _complete(job: Job, answered: Replied) -> AttemptOutcome:
     answered.record.attempt.finish()
     answered.record.complete(answered.facts.usage, answered.facts.text)
-    return job.outcomes[-1]
+    return job.tally.outcomes[-1]
 
 
 def _respoken(
@@ -145,8 +145,8 @@ def _wish(
 
 async def _ask(job: Job, first: Replied, wish: tuple[str | None, str], ask: Ask) -> Replied | None:
     """One more answer; None where there may be none, or it failed."""
-    tried = [f"{one.provider}/{one.model}" for one in job.outcomes]
-    spent = [one.cost for one in job.outcomes]
+    tried = [f"{one.provider}/{one.model}" for one in job.tally.outcomes]
+    spent = [one.cost for one in job.tally.outcomes]
     fields = asked_again(job.asked, *wish)
     prompt = b"".join(bytes(fields[name]) for name in PROMPT if name in fields)
     prompt_tokens = estimate_prompt_tokens(prompt)

@@ -86,7 +86,6 @@ class Job:
         self.deadline = exchange.arrived + plan.total
         self.receipt_id = receipt_id(admitted.passed.arrived, exchange.id)
         self.tally = Tally()
-        self.outcomes = self.tally.outcomes
         self.begun = 0  # how many of them were before the round under way
         self.joins: tuple[Join, ...] = ()
         self.is_decided = False  # what is cancelled now was superseded
@@ -171,7 +170,7 @@ class Job:
         service, plan = self.service, self.plan
         if service.overloaded() or service.endpoints[spec.model.provider].pool.crowded:
             return False
-        spent = (*self.running.values(), *(outcome.cost for outcome in self.outcomes))
+        spent = (*self.running.values(), *(outcome.cost for outcome in self.tally.outcomes))
         if not affordable(spent, spec.est_cost, plan.cost_cap):
             return False
         return plan.strategy == "race" or service.hedges.withdraw(trio.current_time())
@@ -223,7 +222,7 @@ class Job:
         self._concluded = True
         charged = self._charged(status)
         if self.plan.strategy != "compare" and self.plugged is None:  # its rounds are no repeats
-            self.service.metrics.further(self.outcomes)
+            self.service.metrics.further(self.tally.outcomes)
         self.service.metrics.plugged(self._reports)
         receipt = self.exchange.receipt = self._kept or self._receipt(status, charged)
         try:
@@ -272,7 +271,7 @@ class Job:
             estimated=self.tally.estimated,
             routed_from=request.model,
             receipt_id=self.receipt_id,
-            attempts=len(self.outcomes),
+            attempts=len(self.tally.outcomes),
             strategy=self.plan.strategy,
             joins=self.joins,
             guardrails=self._fired,
@@ -286,7 +285,9 @@ class Job:
         """The `x_kairosroute` object of the answer."""
         if not self.call.request.extension.explain:
             return extension_json(settlement)
-        return extension_json(settlement, explain_json(self.plan, attempts_json(self.outcomes)))
+        return extension_json(
+            settlement, explain_json(self.plan, attempts_json(self.tally.outcomes))
+        )
 
     def fields(self, attempt: Attempt | None) -> Headers:
         """What the head says of the answer before its cost is known. Of a comparison there is no
@@ -326,7 +327,7 @@ class Job:
         usage = self.tally.used if self.tally.has_shown else None
         chosen = plan.attempts[0].model
         latency = trio.current_time() - exchange.arrived
-        firsts = [one.first_token for one in self.outcomes if one.first_token is not None]
+        firsts = [one.first_token for one in self.tally.outcomes if one.first_token is not None]
         return Receipt(
             receipt_id=self.receipt_id,
             account_id=caller.account.id,
@@ -343,7 +344,7 @@ class Job:
                 fallback_chain=self._keys(),
                 dial=plan.dial,
             ),
-            attempts=tuple(self.outcomes),
+            attempts=tuple(self.tally.outcomes),
             execution=Execution(
                 status=status,
                 cost=self.tally.cost,

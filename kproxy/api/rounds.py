@@ -140,7 +140,7 @@ class Rounds:
         fields = next_fields(self._fields, said, results, ours=self.names if closing else ())
         prompt = b"".join(bytes(fields[name]) for name in PROMPT if name in fields)
         prompt_tokens = estimate_prompt_tokens(prompt)
-        spent = [outcome.cost for outcome in job.outcomes]
+        spent = [outcome.cost for outcome in job.tally.outcomes]
         plan = round_plan(job.plan, job.answered_by, prompt_tokens, spent)
         if plan is None:
             self._stop(said.calls, "another round would pass the cap on cost, or the window")
@@ -152,7 +152,7 @@ class Rounds:
             return None
         self.made += 1
         self._fields = fields
-        job.begun, job.is_decided = len(job.outcomes), False
+        job.begun, job.is_decided = len(job.tally.outcomes), False
         return Next(plan, fields)
 
     def _stop(self, calls: Iterable[Call], why: str) -> None:
@@ -217,7 +217,7 @@ class Rounds:
         if number >= AT_ONCE:
             return f"more than {AT_ONCE} calls at once"
         job = self._job
-        if not affordable((one.cost for one in job.outcomes), tool.price, job.plan.cost_cap):
+        if not affordable((one.cost for one in job.tally.outcomes), tool.price, job.plan.cost_cap):
             return "the cap on cost leaves no room"
         return None
 

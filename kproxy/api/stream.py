@@ -224,7 +224,7 @@ async def _rescue(job: Job, broken: Committed, fault: Fault, asked: _Asked) -> C
     transcript = asked.transcript
     if transcript is None or not job.plan.rescue:
         return None
-    spec, text, outcomes = broken.record.spec, transcript.text(), job.outcomes[job.begun :]
+    spec, text, outcomes = broken.record.spec, transcript.text(), job.tally.outcomes[job.begun :]
     tried = {f"{one.provider}/{one.model}" for one in outcomes}
     plan = rescue_plan(job.plan, spec, fault, tried, len(outcomes))
     if text is None or plan is None or broken.flow.state is not FlowState.OPEN:

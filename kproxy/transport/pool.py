@@ -192,15 +192,16 @@ class Pool:
             queued = await self._queue(deadline)
         try:
             if not fresh and (link := self._reuse()) is not None:
-                return Lease(self, link, True, queued)
+                return Lease(self, link, reused=True, queued=queued)
             if len(self._idle) > self._gate.value:
                 self._drop(next(iter(self._idle)))
             if self._shared is not None and (
                 taken := await self._shared.take(self.origin, deadline, fresh=fresh)
             ):
-                return Lease(self, *taken, queued)
+                return Lease(self, *taken, queued=queued)
             limit = min(deadline, trio.current_time() + self._params.connect)
-            return Lease(self, await self._dial(self.origin, limit), False, queued)
+            link = await self._dial(self.origin, limit)
+            return Lease(self, link, reused=False, queued=queued)
         except BaseException:
             self._gate.release()
             raise
