@@ -1,7 +1,8 @@
 """Two sides park on one thing, on the virtual clock: woken, late, cancelled; and who is told."""
 
 import math
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 import trio
@@ -48,6 +49,17 @@ async def timers(nursery: trio.Nursery) -> Timers:
     return made
 
 
+@asynccontextmanager
+async def both_waiting(timers: Timers) -> AsyncIterator[Waited]:
+    """A reader and a writer, parked; they have been woken when it is left."""
+    waited = Waited(timers)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(waited.read)
+        nursery.start_soon(waited.write)
+        await wait_all_tasks_blocked()
+        yield waited
+
+
 SIDES = pytest.mark.parametrize("side", ["read", "write"])
 
 
@@ -57,11 +69,7 @@ def wait_of(waited: Waited, side: str) -> Callable[[], object]:
 
 class TestWake:
     async def test_each_side_by_itself(self, timers: Timers) -> None:
-        waited = Waited(timers)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(waited.read)
-            nursery.start_soon(waited.write)
-            await wait_all_tasks_blocked()
+        async with both_waiting(timers) as waited:
             waited.wake_writer()
             await wait_all_tasks_blocked()
             assert waited.events == ["written"]
@@ -69,11 +77,7 @@ class TestWake:
         assert waited.events == ["written", "read"]
 
     async def test_both(self, timers: Timers) -> None:
-        waited = Waited(timers)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(waited.read)
-            nursery.start_soon(waited.write)
-            await wait_all_tasks_blocked()
+        async with both_waiting(timers) as waited:
             waited.wake()
         assert sorted(waited.events) == ["read", "written"]
 
